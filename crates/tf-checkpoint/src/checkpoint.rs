@@ -1,0 +1,170 @@
+//! The checkpoint as the crate's users see it.
+
+use std::path::{Path, PathBuf};
+
+use crate::bundle::Bundle;
+use crate::data_files::with_suffix;
+use crate::resolve::{Found, resolve};
+use crate::saved_slices::SavedSlices;
+use crate::{DType, Error, Graph, Tensor, meta_graph};
+
+/// An open checkpoint: its variables are listed, their values are read one at a time.
+///
+/// It can be shared between threads.
+#[derive(Debug)]
+pub struct Checkpoint {
+    prefix: PathBuf,
+    files: Vec<PathBuf>,
+    variables: Vec<Variable>,
+    graph: Option<GraphFile>,
+    store: Store,
+}
+
+#[derive(Debug)]
+enum Store {
+    Bundle(Bundle),
+    SavedSlices(SavedSlices),
+}
+
+#[derive(Debug)]
+enum GraphFile {
+    Meta(PathBuf),
+    SavedModel(PathBuf),
+}
+
+/// Format of a checkpoint's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Saved tensor slices: the default of TensorFlow before 0.12.
+    V1,
+    /// A tensor bundle: the default since 0.12.
+    V2,
+}
+
+impl Format {
+    /// `"v1"` or `"v2"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::V1 => "v1",
+            Format::V2 => "v2",
+        }
+    }
+}
+
+/// What a checkpoint says of a variable without reading its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// The key it is saved under, which is its name in the graph unless the saver was told otherwise.
+    pub name: String,
+    /// Type of its elements.
+    pub dtype: DType,
+    /// Extent of each dimension, outermost first; of the whole variable where it is partitioned.
+    pub shape: Vec<usize>,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint that `path` means.
+    ///
+    /// That is the prefix of a checkpoint (`model.ckpt-1000`), any one of its files, a `checkpoint` state file, a folder
+    /// with such a file or with a single checkpoint in it, or a SavedModel folder. A state file that was moved together
+    /// with its checkpoints works, though the paths in it are stale.
+    ///
+    /// The whole index is read and checked; values are not.
+    ///
+    /// # Errors
+    ///
+    /// If there is no checkpoint, more than one, or one that is damaged, incomplete or not supported.
+    pub fn open(path: &Path) -> Result<Checkpoint, Error> {
+        let (prefix, store) = match resolve(path)? {
+            Found::Bundle(prefix) => {
+                let bundle = Bundle::open(&prefix)?;
+                (prefix, Store::Bundle(bundle))
+            }
+            Found::SavedSlices(prefix, files) => (prefix, Store::SavedSlices(SavedSlices::open(&files)?)),
+        };
+        let (variables, mut files) = match &store {
+            Store::Bundle(b) => (b.variables()?, b.files()),
+            Store::SavedSlices(s) => (s.variables(), s.files()),
+        };
+        let graph = graph_file(&prefix);
+        if let Some(GraphFile::Meta(path) | GraphFile::SavedModel(path)) = &graph {
+            files.push(path.clone());
+        }
+        files.sort();
+        Ok(Checkpoint { prefix, files, variables, graph, store })
+    }
+
+    /// Format of its files.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        match self.store {
+            Store::Bundle(_) => Format::V2,
+            Store::SavedSlices(_) => Format::V1,
+        }
+    }
+
+    /// The path that the names of all its files start with.
+    #[must_use]
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// Every file that it consists of, the graph included where there is one, sorted.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Its variables, sorted by name.
+    #[must_use]
+    pub fn variables(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    /// Reads the value of the variable `name`. Checksums are verified each time, and the slices of a partitioned
+    /// variable must cover it exactly once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchVariable`], or what is wrong with the files.
+    pub fn read(&self, name: &str) -> Result<Tensor, Error> {
+        let tensor = match &self.store {
+            Store::Bundle(b) if !name.starts_with('\0') => b.read(name)?,
+            Store::Bundle(_) => None,
+            Store::SavedSlices(s) => s.read(name)?,
+        };
+        tensor.ok_or_else(|| {
+            let last = |n: &str| n.rsplit('/').next().unwrap_or_default().to_owned();
+            let similar = self.variables.iter().filter(|v| last(&v.name) == last(name)).map(|v| v.name.clone());
+            Error::NoSuchVariable {
+                path: self.prefix.clone(),
+                variable: name.to_owned(),
+                count: self.variables.len(),
+                similar: similar.take(3).collect(),
+            }
+        })
+    }
+
+    /// The graph saved with it: of `P.meta`, or of the SavedModel that it is part of. `None` if there is no such file.
+    ///
+    /// # Errors
+    ///
+    /// If the file can not be read or is not a graph.
+    pub fn graph(&self) -> Result<Option<Graph>, Error> {
+        match &self.graph {
+            None => Ok(None),
+            Some(GraphFile::Meta(path)) => meta_graph::read_meta(path).map(Some),
+            Some(GraphFile::SavedModel(path)) => meta_graph::read_saved_model(path).map(Some),
+        }
+    }
+}
+
+fn graph_file(prefix: &Path) -> Option<GraphFile> {
+    let meta = with_suffix(prefix, ".meta");
+    if meta.is_file() {
+        return Some(GraphFile::Meta(meta));
+    }
+    let saved_model = prefix.parent()?.parent()?.join("saved_model.pb");
+    (prefix.ends_with("variables/variables") && saved_model.is_file()).then_some(GraphFile::SavedModel(saved_model))
+}

@@ -1,0 +1,60 @@
+//! Reads TensorFlow 1.x checkpoints without TensorFlow: V2 bundles, V1 single files, the `checkpoint` state file that
+//! points at them and the graph (`.meta`) beside them.
+//!
+//! Files are untrusted. Every length is checked against the bytes that are really there before memory is taken for it,
+//! every checksum that the format has is verified on every read, and a malformed file is an [`Error`] that names the
+//! file, the variable, what was expected and what was found.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use tf_checkpoint::Checkpoint;
+//!
+//! # fn main() -> Result<(), tf_checkpoint::Error> {
+//! let checkpoint = Checkpoint::open(Path::new("runs/model.ckpt-1000"))?;
+//! for variable in checkpoint.variables() {
+//!     println!("{} {} {:?}", variable.name, variable.dtype.as_str(), variable.shape);
+//! }
+//! let kernel = checkpoint.read("rnn/basic_lstm_cell/kernel")?;
+//! println!("{}", kernel.sha256());
+//! # Ok(())
+//! # }
+//! ```
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "a test that panics has failed, which is what it is for"
+    )
+)]
+
+mod bundle;
+mod checkpoint;
+mod data_files;
+mod dtype;
+mod error;
+mod meta_graph;
+mod proto;
+mod resolve;
+mod saved_slices;
+mod slice_key;
+mod slices;
+mod source;
+mod state_file;
+mod string_tensor;
+mod table;
+#[cfg(test)]
+mod table_writer;
+mod tensor;
+mod tensor_proto;
+mod wire;
+
+pub use checkpoint::{Checkpoint, Format, Variable};
+pub use dtype::DType;
+pub use error::Error;
+pub use meta_graph::{Attr, Function, Graph, Node};
+pub use state_file::CheckpointState;
+pub use tensor::Tensor;

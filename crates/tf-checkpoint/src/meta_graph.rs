@@ -1,0 +1,282 @@
+//! The graph that saved a checkpoint: `MetaGraphDef`, as our own types.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use prost::Message;
+
+use crate::proto::{AttrValue, Collection, ListValue, MetaGraph, NodeDef, SavedModel, TensorShape, VariableDef};
+use crate::source::Source;
+use crate::tensor_proto::{Missing, decode};
+use crate::{DType, Error, Tensor};
+
+/// A constant that repeats one value is unpacked up to this many bytes, and becomes [`Attr::Other`] beyond.
+const CONSTANT: usize = 64 << 10;
+/// All constants that repeat one value are unpacked up to this many bytes together.
+const CONSTANTS: usize = 64 << 20;
+
+/// The graph that saved a checkpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Graph {
+    /// Release of TensorFlow that wrote it, such as `1.15.5`; empty if it does not say.
+    pub tensorflow_version: String,
+    /// Whether attributes that equal the default of their operation were left out.
+    pub stripped_default_attrs: bool,
+    /// Nodes of the main graph, in file order.
+    pub nodes: Vec<Node>,
+    /// Functions of the library: bodies of loops with control flow v2, and others.
+    pub functions: Vec<Function>,
+    /// Names of the trainable variables, without `:0`; weights, but not optimizer slots or averages.
+    pub trainable: Vec<String>,
+    /// Names of the variables that have a moving average, without `:0`.
+    pub moving_averages: Vec<String>,
+    /// Key in the checkpoint → node of the variable that was saved under it. They differ where the saver was given a
+    /// dictionary. Of a partitioned variable it is the node of the first part.
+    pub saved: BTreeMap<String, String>,
+}
+
+/// A function of a graph's library.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Function {
+    /// Its name, by which nodes refer to it.
+    pub name: String,
+    /// Its nodes. Their inputs are written `node:output:index`.
+    pub nodes: Vec<Node>,
+}
+
+/// An operation in a graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Its name, unique in its graph or function.
+    pub name: String,
+    /// Name of the operation: `MatMul`.
+    pub op: String,
+    /// What it reads: `node`, `node:1` for another output than the first, `^node` for order only.
+    pub inputs: Vec<String>,
+    /// Its attributes by name.
+    pub attrs: BTreeMap<String, Attr>,
+}
+
+/// Value of an attribute of a [`Node`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Attr {
+    /// A whole number.
+    Int(i64),
+    /// A real number.
+    Float(f32),
+    /// A truth value.
+    Bool(bool),
+    /// A string, which may hold any bytes.
+    Bytes(Vec<u8>),
+    /// An element type.
+    Type(DType),
+    /// A shape: `None` where the rank is unknown, -1 for each dimension that is.
+    Shape(Option<Vec<i64>>),
+    /// A constant.
+    Tensor(Tensor),
+    /// Name of a function.
+    Function(String),
+    /// Several values of one kind.
+    List(Vec<Attr>),
+    /// A placeholder, or a constant that is not decoded: of a type without plain values, or one that repeats its value
+    /// to more than 64 KiB.
+    Other,
+}
+
+impl Graph {
+    /// The node of the main graph with this name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|n| n.name == name)
+    }
+}
+
+impl Node {
+    /// The value of a constant.
+    #[must_use]
+    pub fn constant(&self) -> Option<&Tensor> {
+        match self.attrs.get("value") {
+            Some(Attr::Tensor(tensor)) if self.op == "Const" => Some(tensor),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a `.meta` file.
+pub(crate) fn read_meta(path: &Path) -> Result<Graph, Error> {
+    let bytes = Source::open(path)?.read_all()?;
+    let meta = MetaGraph::decode(bytes.as_slice()).map_err(|e| message(path, "MetaGraphDef", e))?;
+    graph(path, meta)
+}
+
+/// Reads the first graph of a `saved_model.pb`.
+pub(crate) fn read_saved_model(path: &Path) -> Result<Graph, Error> {
+    let bytes = Source::open(path)?.read_all()?;
+    let model = SavedModel::decode(bytes.as_slice()).map_err(|e| message(path, "SavedModel", e))?;
+    graph(path, model.meta_graphs.into_iter().next().unwrap_or_default())
+}
+
+fn message(path: &Path, message: &'static str, source: prost::DecodeError) -> Error {
+    Error::Message { path: path.to_owned(), what: "graph".to_owned(), message, source: Box::new(source) }
+}
+
+fn graph(path: &Path, meta: MetaGraph) -> Result<Graph, Error> {
+    let MetaGraph { info, graph, saver, mut collections } = meta;
+    let empty = || Error::Graph {
+        path: path.to_owned(),
+        node: String::new(),
+        expected: "a graph with nodes",
+        found: "none".to_owned(),
+    };
+    let graph = graph.filter(|g| !g.node.is_empty()).ok_or_else(empty)?;
+    let mut convert = Converter { path, left: CONSTANTS };
+    let nodes = convert.nodes(graph.node)?;
+    let mut functions = Vec::new();
+    for function in graph.library.unwrap_or_default().function {
+        functions.push(Function {
+            name: function.signature.unwrap_or_default().name,
+            nodes: convert.nodes(function.node_def)?,
+        });
+    }
+    let mut names = |collection: &str| variable_names(path, collections.remove(collection).unwrap_or_default());
+    let (trainable, moving_averages) = (names("trainable_variables")?, names("moving_average_variables")?);
+    let saved = saved(&nodes, &saver.unwrap_or_default().save_tensor_name);
+    let info = info.unwrap_or_default();
+    Ok(Graph {
+        tensorflow_version: info.tensorflow_version,
+        stripped_default_attrs: info.stripped_default_attrs,
+        nodes,
+        functions,
+        trainable,
+        moving_averages,
+        saved,
+    })
+}
+
+fn variable_names(path: &Path, collection: Collection) -> Result<Vec<String>, Error> {
+    let mut names = collection.nodes.unwrap_or_default().value;
+    for bytes in collection.bytes.unwrap_or_default().value {
+        names.push(VariableDef::decode(bytes.as_slice()).map_err(|e| message(path, "VariableDef", e))?.variable_name);
+    }
+    Ok(names.into_iter().map(|n| n.strip_suffix(":0").map(str::to_owned).unwrap_or(n)).collect())
+}
+
+/// Which variable node was saved under which key, from the nodes that save.
+fn saved(nodes: &[Node], save_tensor: &str) -> BTreeMap<String, String> {
+    let by_name: BTreeMap<&str, &Node> = nodes.iter().map(|n| (n.name.as_str(), n)).collect();
+    // A graph may hold several savers; the one that wrote this checkpoint is named, by a node in its scope.
+    let scope =
+        save_tensor.split('/').next().filter(|s| !s.is_empty() && save_tensor.contains('/')).unwrap_or_default();
+    let scope = format!("{scope}/");
+    let mut of_saver = BTreeMap::new();
+    let mut of_any = BTreeMap::new();
+    for node in nodes {
+        let first = match node.op.as_str() {
+            "SaveV2" | "SaveSlices" => 3,
+            "Save" => 2,
+            _ => continue,
+        };
+        let data: Vec<&String> = node.inputs.iter().filter(|i| !i.starts_with('^')).collect();
+        let names = data.get(1).and_then(|n| by_name.get(base(n))).and_then(|n| n.constant()).and_then(Tensor::strings);
+        for (key, input) in names.unwrap_or_default().into_iter().zip(data.into_iter().skip(first)) {
+            let Ok(key) = String::from_utf8(key) else { continue };
+            let variable = variable(&by_name, base(input)).to_owned();
+            if node.name.starts_with(&scope) {
+                of_saver.entry(key.clone()).or_insert_with(|| variable.clone());
+            }
+            of_any.entry(key).or_insert(variable);
+        }
+    }
+    if of_saver.is_empty() { of_any } else { of_saver }
+}
+
+/// The node that an input names.
+fn base(input: &str) -> &str {
+    input.split(':').next().unwrap_or_default()
+}
+
+/// The variable that `name` is, or passes on: savers read resource variables through other nodes.
+fn variable<'a>(nodes: &BTreeMap<&str, &'a Node>, name: &'a str) -> &'a str {
+    let mut name = name;
+    // Far more than any chain of such nodes; a graph in a damaged file may be a circle.
+    for _ in 0..16 {
+        let Some(node) = nodes.get(name) else { break };
+        match (node.op.as_str(), node.inputs.first()) {
+            ("Identity" | "ReadVariableOp" | "Cast" | "Enter", Some(input)) => name = base(input),
+            _ => break,
+        }
+    }
+    name
+}
+
+/// Turns messages into our types.
+struct Converter<'a> {
+    path: &'a Path,
+    /// Bytes that constants may still unpack to.
+    left: usize,
+}
+
+impl Converter<'_> {
+    fn nodes(&mut self, nodes: Vec<NodeDef>) -> Result<Vec<Node>, Error> {
+        nodes.into_iter().map(|n| self.node(n)).collect()
+    }
+
+    fn node(&mut self, node: NodeDef) -> Result<Node, Error> {
+        let NodeDef { name, op, input: inputs, attr } = node;
+        if name.is_empty() || op.is_empty() {
+            let found = format!("name {name:?} and operation {op:?}");
+            return Err(Error::Graph {
+                path: self.path.to_owned(),
+                node: name,
+                expected: "a name and an operation",
+                found,
+            });
+        }
+        let attrs = attr.into_iter().map(|(key, value)| (key, self.attr(value))).collect();
+        Ok(Node { name, op, inputs, attrs })
+    }
+
+    fn attr(&mut self, value: AttrValue) -> Attr {
+        match value {
+            AttrValue { s: Some(s), .. } => Attr::Bytes(s),
+            AttrValue { i: Some(i), .. } => Attr::Int(i),
+            AttrValue { f: Some(f), .. } => Attr::Float(f),
+            AttrValue { b: Some(b), .. } => Attr::Bool(b),
+            AttrValue { r#type: Some(t), .. } => Attr::Type(DType::from_number(t)),
+            AttrValue { shape: Some(s), .. } => shape(&s),
+            AttrValue { tensor: Some(t), .. } => self.tensor(&t),
+            AttrValue { func: Some(f), .. } => Attr::Function(f.name),
+            AttrValue { list: Some(list), .. } => self.list(*list),
+            _ => Attr::Other,
+        }
+    }
+
+    fn list(&mut self, list: ListValue) -> Attr {
+        let mut all: Vec<Attr> = list.s.into_iter().map(Attr::Bytes).collect();
+        all.extend(list.i.into_iter().map(Attr::Int));
+        all.extend(list.f.into_iter().map(Attr::Float));
+        all.extend(list.b.into_iter().map(Attr::Bool));
+        all.extend(list.r#type.into_iter().map(|t| Attr::Type(DType::from_number(t))));
+        all.extend(list.shape.iter().map(shape));
+        all.extend(list.tensor.iter().map(|t| self.tensor(t)));
+        all.extend(list.func.into_iter().map(|f| Attr::Function(f.name)));
+        Attr::List(all)
+    }
+
+    fn tensor(&mut self, message: &[u8]) -> Attr {
+        let Ok(tensor) = decode(message, Missing::Repeat(CONSTANT.min(self.left))) else { return Attr::Other };
+        let borders = tensor.elements().count().saturating_mul(size_of::<usize>());
+        let memory = tensor.bytes().len().saturating_add(borders);
+        self.left = self.left.saturating_sub(memory.saturating_sub(message.len()));
+        Attr::Tensor(tensor)
+    }
+}
+
+fn shape(shape: &TensorShape) -> Attr {
+    Attr::Shape((!shape.unknown_rank).then(|| shape.dim.iter().map(|d| d.size).collect()))
+}
+
+#[cfg(test)]
+#[path = "meta_graph_tests.rs"]
+mod tests;

@@ -1,0 +1,148 @@
+//! A file on disk, read by position, whose length must not change.
+
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// Bytes handed to a checksum at a time: small enough to be still in the cache after the read.
+const CHUNK: usize = 256 * 1024;
+
+/// A file of which parts are read. It is opened anew for each part, so that parts can be read by several threads.
+#[derive(Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    len: u64,
+}
+
+impl Source {
+    /// Notes the length of the file at `path`.
+    pub(crate) fn open(path: &Path) -> Result<Source, Error> {
+        let metadata = std::fs::metadata(path).map_err(|e| io("opening", path, e))?;
+        if !metadata.is_file() {
+            return Err(io("opening", path, ErrorKind::IsADirectory.into()));
+        }
+        Ok(Source { path: path.to_owned(), len: metadata.len() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Length of the file when it was opened.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether `size` bytes at `offset` are inside the file.
+    pub(crate) fn holds(&self, offset: u64, size: u64) -> bool {
+        offset.checked_add(size).is_some_and(|end| end <= self.len)
+    }
+
+    /// Reads `size` bytes at `offset`, which the caller has found to be inside the file.
+    pub(crate) fn read(&self, offset: u64, size: usize) -> Result<Vec<u8>, Error> {
+        self.read_with(offset, size, |_| ())
+    }
+
+    /// Like [`Source::read`], and shows each piece to `each` as it arrives.
+    pub(crate) fn read_with(&self, offset: u64, size: usize, mut each: impl FnMut(&[u8])) -> Result<Vec<u8>, Error> {
+        let mut file = File::open(&self.path).map_err(|e| io("opening", &self.path, e))?;
+        self.check_length(&file.metadata().map_err(|e| io("reading", &self.path, e))?)?;
+        if !self.holds(offset, u64::try_from(size).unwrap_or(u64::MAX)) {
+            return Err(io("reading", &self.path, ErrorKind::UnexpectedEof.into()));
+        }
+        file.seek(SeekFrom::Start(offset)).map_err(|e| io("reading", &self.path, e))?;
+        let mut bytes = vec![0; size];
+        for chunk in bytes.chunks_mut(CHUNK) {
+            match file.read_exact(chunk) {
+                Ok(()) => each(chunk),
+                Err(e) => {
+                    self.check_length(&file.metadata().map_err(|e| io("reading", &self.path, e))?)?;
+                    return Err(io("reading", &self.path, e));
+                }
+            }
+        }
+        self.check_length(&file.metadata().map_err(|e| io("reading", &self.path, e))?)?;
+        Ok(bytes)
+    }
+
+    /// The whole file.
+    pub(crate) fn read_all(&self) -> Result<Vec<u8>, Error> {
+        let size = usize::try_from(self.len).map_err(|_| io("reading", &self.path, ErrorKind::OutOfMemory.into()))?;
+        self.read(0, size)
+    }
+
+    fn check_length(&self, now: &Metadata) -> Result<(), Error> {
+        if now.len() == self.len {
+            return Ok(());
+        }
+        Err(Error::FileChanged { path: self.path.clone(), before: self.len, now: now.len() })
+    }
+}
+
+/// An [`Error::Io`].
+pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::Io { doing, path: path.to_owned(), source }
+}
+
+/// What the first bytes of a file look like, and what kind of file often starts so.
+pub(crate) fn describe_start(bytes: &[u8], len: u64) -> (String, &'static str) {
+    let start: Vec<u8> = bytes.iter().copied().take(24).collect();
+    let text = std::str::from_utf8(&start)
+        .ok()
+        .filter(|t| !t.is_empty() && !t.chars().any(|c| c.is_control() && !c.is_ascii_whitespace()));
+    let shown = match text {
+        Some(text) => format!("{len} bytes that start with the text {text:?}"),
+        None if start.is_empty() => "an empty file".to_owned(),
+        None => format!("{len} bytes that start with {}", hex(&start)),
+    };
+    let lower = String::from_utf8_lossy(&start).trim_start().to_ascii_lowercase();
+    let hint = if lower.starts_with("version https://git-lfs") {
+        "this is a Git LFS pointer; fetch the file itself with `git lfs pull`"
+    } else if lower.starts_with("<!doctype") || lower.starts_with("<html") || lower.starts_with("<?xml") {
+        "this is a web page; download the file itself"
+    } else if bytes.starts_with(b"\x89HDF") {
+        "this is an HDF5 file, as Keras writes, not a TensorFlow checkpoint"
+    } else if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x1f\x8b") {
+        "this is an archive; unpack it first"
+    } else if len == 0 {
+        "the file is empty; copy it again"
+    } else {
+        "it is damaged, incomplete or no checkpoint at all"
+    };
+    (shown, hint)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_length_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, b"0123456789").unwrap();
+        let source = Source::open(&path).unwrap();
+        assert_eq!(source.read(3, 4).unwrap(), b"3456");
+        assert!(matches!(source.read(8, 3), Err(Error::Io { .. })));
+        for other in [&b"0123456789a"[..], b"012345678"] {
+            std::fs::write(&path, other).unwrap();
+            assert!(matches!(source.read(3, 4), Err(Error::FileChanged { before: 10, .. })));
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(source.read(3, 4), Err(Error::Io { .. })));
+        assert!(matches!(Source::open(dir.path()), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn a_first_look_names_the_kind_of_file() {
+        assert!(describe_start(b"<!DOCTYPE html><html>", 21).1.contains("web page"));
+        assert!(describe_start(b"version https://git-lfs.example/spec/v1", 130).1.contains("LFS"));
+        assert_eq!(describe_start(&[0x89, 1, 2], 3).0, "3 bytes that start with 89 01 02");
+    }
+}

@@ -1,0 +1,102 @@
+//! String tensors in the data files of a V2 bundle: lengths, a checksum of the lengths, then the strings.
+//!
+//! The checksums are over another form of the bytes than the file has: see `ReadStringTensor` in
+//! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
+
+use crate::Tensor;
+use crate::table::unmask;
+use crate::wire::{take, varint};
+
+/// Why bytes are not a string tensor.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// A checksum does not match; unmasked.
+    Checksum { stored: u32, computed: u32 },
+    /// The lengths do not fit the bytes.
+    Lengths,
+}
+
+/// Decodes `bytes` as the strings of a tensor of `elements` elements, and checks both checksums. `stored` is the
+/// entry's, unmasked.
+pub(crate) fn decode(
+    bytes: &[u8],
+    shape: &[usize],
+    elements: usize,
+    stored: u32,
+    big_endian: bool,
+) -> Result<Tensor, Problem> {
+    let mut rest = bytes;
+    // Each length takes a byte or more.
+    if elements > bytes.len() {
+        return Err(Problem::Lengths);
+    }
+    let mut lengths = Vec::with_capacity(elements);
+    let mut crc = 0;
+    for _ in 0..elements {
+        let length = varint(&mut rest).ok_or(Problem::Lengths)?;
+        crc = match (u32::try_from(length), big_endian) {
+            (Ok(short), false) => crc32c::crc32c_append(crc, &short.to_le_bytes()),
+            (Ok(short), true) => crc32c::crc32c_append(crc, &short.to_be_bytes()),
+            (Err(_), false) => crc32c::crc32c_append(crc, &length.to_le_bytes()),
+            (Err(_), true) => crc32c::crc32c_append(crc, &length.to_be_bytes()),
+        };
+        lengths.push(usize::try_from(length).map_err(|_| Problem::Lengths)?);
+    }
+    let word: [u8; 4] = take(&mut rest, 4).and_then(|w| w.try_into().ok()).ok_or(Problem::Lengths)?;
+    let lengths_stored = unmask(if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) });
+    if lengths_stored != crc {
+        return Err(Problem::Checksum { stored: lengths_stored, computed: crc });
+    }
+    crc = crc32c::crc32c_append(crc, &word);
+    crc = crc32c::crc32c_append(crc, rest);
+    if crc != stored {
+        return Err(Problem::Checksum { stored, computed: crc });
+    }
+    let strings =
+        lengths.into_iter().map(|n| take(&mut rest, n)).collect::<Option<Vec<_>>>().ok_or(Problem::Lengths)?;
+    if !rest.is_empty() {
+        return Err(Problem::Lengths);
+    }
+    Tensor::of_strings(shape.to_vec(), strings).ok_or(Problem::Lengths)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::table::mask;
+    use crate::table_writer::put_varint;
+
+    /// The bytes in the file and the entry's unmasked checksum.
+    pub(crate) fn encode(strings: &[&[u8]], big_endian: bool) -> (Vec<u8>, u32) {
+        let (mut bytes, mut crc) = (Vec::new(), 0);
+        for s in strings {
+            put_varint(s.len() as u64, &mut bytes);
+            let n = s.len() as u32;
+            crc = crc32c::crc32c_append(crc, &if big_endian { n.to_be_bytes() } else { n.to_le_bytes() });
+        }
+        let word = if big_endian { mask(crc).to_be_bytes() } else { mask(crc).to_le_bytes() };
+        bytes.extend(word);
+        crc = crc32c::crc32c_append(crc, &word);
+        for s in strings {
+            bytes.extend(*s);
+            crc = crc32c::crc32c_append(crc, s);
+        }
+        (bytes, crc)
+    }
+
+    #[test]
+    fn strings_come_back() {
+        for big_endian in [false, true] {
+            let strings = [&b"one"[..], b"", &[7; 300]];
+            let (bytes, crc) = encode(&strings, big_endian);
+            assert_eq!(decode(&bytes, &[3], 3, crc, big_endian).unwrap().strings().unwrap(), strings);
+            for n in 0..bytes.len() {
+                assert!(decode(&bytes[..n], &[3], 3, crc, big_endian).is_err());
+                let mut flipped = bytes.clone();
+                flipped[n] ^= 0x10;
+                assert!(decode(&flipped, &[3], 3, crc, big_endian).is_err());
+            }
+            assert_eq!(decode(&bytes, &[usize::MAX], usize::MAX, crc, big_endian), Err(Problem::Lengths));
+        }
+    }
+}
