@@ -1,0 +1,137 @@
+//! `.keras`: a zip archive of `metadata.json`, `config.json` and `model.weights.h5`.
+
+use std::io::{Cursor, Read, Write};
+
+use serde::Deserialize;
+use zip::read::ZipReadOptions;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, System, ZipArchive, ZipWriter};
+
+use crate::error::Problem;
+
+const METADATA: &str = "metadata.json";
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.weights.h5";
+
+/// Largest JSON member. A model of a thousand layers has about 2 MB.
+const MAX_JSON_BYTES: u64 = 64 << 20;
+/// Largest weights member that is compressed, and by how much. Keras stores its members uncompressed,
+/// and then the archive itself bounds them; deflate exceeds this factor on zeros only.
+const MAX_INFLATED_BYTES: u64 = 1 << 30;
+const MAX_COMPRESSION: u64 = 1000;
+/// Keras writes three members, and one for each asset.
+const MAX_MEMBERS: usize = 10_000;
+
+/// The members of a `.keras` archive that matter here.
+pub(crate) struct Archive {
+    pub(crate) keras_version: Option<String>,
+    pub(crate) config: String,
+    pub(crate) weights: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    keras_version: Option<String>,
+}
+
+/// Whether `bytes` begin like a zip archive.
+pub(crate) fn recognises(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK\x03\x04")
+}
+
+/// Unpacks the members into memory, checking sizes and checksums.
+pub(crate) fn unpack(bytes: &[u8]) -> Result<Archive, Problem> {
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let mut zip = ZipArchive::new(Cursor::new(bytes))
+        .map_err(|source| Problem::Zip { member: "central directory".to_owned(), source })?;
+    if zip.has_duplicate_names() {
+        return Err(Problem::DuplicateMember);
+    }
+    if zip.len() > MAX_MEMBERS {
+        return Err(Problem::TooLarge {
+            what: "zip archive".to_owned(),
+            limit: MAX_MEMBERS as u64,
+            unit: "members",
+            found: zip.len().to_string(),
+        });
+    }
+    let metadata = text(METADATA, member(&mut zip, METADATA, MAX_JSON_BYTES, MAX_JSON_BYTES)?)?;
+    let metadata: Metadata =
+        serde_json::from_str(&metadata).map_err(|source| Problem::Json { document: METADATA, source })?;
+    let inflated = MAX_INFLATED_BYTES.min(length.saturating_mul(MAX_COMPRESSION));
+    Ok(Archive {
+        keras_version: metadata.keras_version,
+        config: text(CONFIG, member(&mut zip, CONFIG, MAX_JSON_BYTES, MAX_JSON_BYTES)?)?,
+        weights: member(&mut zip, WEIGHTS, length, inflated)?,
+    })
+}
+
+fn text(member: &str, bytes: Vec<u8>) -> Result<String, Problem> {
+    String::from_utf8(bytes).map_err(|e| Problem::ZipContent {
+        member: member.to_owned(),
+        source: std::io::Error::new(std::io::ErrorKind::InvalidData, e),
+    })
+}
+
+/// Reads one member of at most `stored_limit` bytes, or `inflated_limit` if it is compressed.
+fn member(
+    zip: &mut ZipArchive<Cursor<&[u8]>>,
+    name: &str,
+    stored_limit: u64,
+    inflated_limit: u64,
+) -> Result<Vec<u8>, Problem> {
+    let damaged = |source| Problem::Zip { member: name.to_owned(), source };
+    let Some(index) = zip.index_for_name(name) else {
+        let mut members: Vec<_> =
+            zip.file_names().map(|n| n.map_or_else(|_| "?".to_owned(), |n| n.into_owned())).take(10).collect();
+        members.sort();
+        return Err(Problem::Missing {
+            place: format!("zip archive with members {members:?}"),
+            expected: format!("a member {name:?} (sharded and npz weights are not supported)"),
+        });
+    };
+    let options = ZipReadOptions::new().enforce_header_consistency(true);
+    let file = zip.by_index_with_options(index, options).map_err(damaged)?;
+    let limit = match file.compression() {
+        CompressionMethod::Stored => stored_limit,
+        _ => inflated_limit,
+    };
+    // The declared size may lie: what counts is what comes out.
+    let mut content = Vec::new();
+    let read = file
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut content)
+        .map_err(|source| Problem::ZipContent { member: name.to_owned(), source })?;
+    if u64::try_from(read).map_or(true, |read| read > limit) {
+        return Err(Problem::TooLarge {
+            what: format!("zip member {name:?}"),
+            limit,
+            unit: "bytes",
+            found: "more".to_owned(),
+        });
+    }
+    Ok(content)
+}
+
+/// Packs an archive; the same content gives the same bytes.
+pub(crate) fn pack(keras_version: &str, config: &str, weights: &[u8]) -> Result<Vec<u8>, Problem> {
+    // A date is required; a fixed one keeps the bytes the same from run to run.
+    let metadata = serde_json::json!({
+        "keras_version": keras_version,
+        "date_saved": "1980-01-01@00:00:00",
+    });
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .last_modified_time(DateTime::DEFAULT)
+        .system(System::Unix)
+        .unix_permissions(0o644);
+    for (name, content) in
+        [(METADATA, metadata.to_string().as_bytes()), (CONFIG, config.as_bytes()), (WEIGHTS, weights)]
+    {
+        let large = u32::try_from(content.len()).is_err();
+        zip.start_file(name, options.large_file(large)).map_err(Problem::ZipWrite)?;
+        zip.write_all(content).map_err(|e| Problem::ZipWrite(e.into()))?;
+    }
+    Ok(zip.finish().map_err(Problem::ZipWrite)?.into_inner())
+}

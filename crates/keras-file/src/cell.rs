@@ -1,0 +1,127 @@
+//! Finds recurrent cells among the weight names of a legacy file, and reads them.
+
+use std::collections::HashMap;
+
+use crate::error::Problem;
+use crate::hdf5::Node;
+use crate::layer::{Lstm, LstmConfig, OtherArray};
+
+/// Weights `kernel`, `recurrent_kernel` and perhaps `bias` under one parent, and nothing else there:
+/// an LSTM, GRU or SimpleRNN.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    parent: String,
+    kernel: String,
+    recurrent_kernel: String,
+    bias: Option<String>,
+}
+
+/// Sorts the weights of a layer into cells, in order of appearance, and the names left over.
+pub(crate) fn split_cells(weight_names: &[String]) -> (Vec<Cell>, Vec<String>) {
+    let mut parents: Vec<(&str, Vec<&String>)> = Vec::new();
+    let mut index: HashMap<&str, usize> = HashMap::new();
+    for name in weight_names {
+        let parent = name.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let at = *index.entry(parent).or_insert(parents.len());
+        match parents.get_mut(at) {
+            Some((_, names)) => names.push(name),
+            None => parents.push((parent, vec![name])),
+        }
+    }
+    let mut cells = Vec::new();
+    let mut rest = Vec::new();
+    for (parent, names) in parents {
+        match Cell::of(parent, &names) {
+            Some(cell) => cells.push(cell),
+            None => rest.extend(names.into_iter().cloned()),
+        }
+    }
+    (cells, rest)
+}
+
+impl Cell {
+    fn of(parent: &str, names: &[&String]) -> Option<Self> {
+        let find = |role: &str| {
+            let mut with_role = names.iter().filter(|n| role_of(n) == role);
+            let first = with_role.next()?;
+            with_role.next().is_none().then(|| (*first).clone())
+        };
+        let cell = Self {
+            parent: parent.to_owned(),
+            kernel: find("kernel")?,
+            recurrent_kernel: find("recurrent_kernel")?,
+            bias: find("bias"),
+        };
+        (cell.weights().count() == names.len()).then_some(cell)
+    }
+
+    /// Path of the weights without their last part.
+    pub(crate) fn parent(&self) -> &str {
+        &self.parent
+    }
+
+    pub(crate) fn weights(&self) -> impl Iterator<Item = &String> {
+        [&self.kernel, &self.recurrent_kernel].into_iter().chain(&self.bias)
+    }
+
+    /// Whether `name` is one of the parts of the path.
+    pub(crate) fn has_component(&self, name: &str) -> bool {
+        self.parent.split('/').any(|part| part == name)
+    }
+
+    /// Whether this is the forward half of a `Bidirectional` and `next` its backward half: Keras 2
+    /// prefixes the names of the two layers.
+    pub(crate) fn is_forward_of(&self, next: &Cell) -> bool {
+        let halves = self.parent.split('/').zip(next.parent.split('/'));
+        let mut differing = halves.skip_while(|(a, b)| a == b);
+        differing.next().is_some_and(|(a, b)| a.starts_with("forward_") && b.starts_with("backward_"))
+    }
+
+    /// Whether the shapes, or else the names, say that this is meant to be an LSTM.
+    pub(crate) fn is_lstm(&self, node: &Node<'_>) -> Result<bool, Problem> {
+        // The cells of one RNN layer share its group; they are no layers.
+        if self.has_component("stacked_rnn_cells") {
+            return Ok(false);
+        }
+        let kernel = node.shape(&self.kernel)?;
+        let recurrent = node.shape(&self.recurrent_kernel)?;
+        let bias = self.bias.as_ref().map(|b| node.shape(b)).transpose()?;
+        let name = format!("{}/{}", node.path(), self.parent).to_ascii_lowercase();
+        let named = name.split('/').any(|part| part.contains("lstm") && !part.contains("conv"));
+        Ok(named || shapes_say_lstm(&kernel, &recurrent, bias.as_ref()))
+    }
+
+    /// Reads and checks the arrays. `layer` is for messages.
+    pub(crate) fn read(&self, node: &Node<'_>, layer: &str, config: Option<&LstmConfig>) -> Result<Lstm, Problem> {
+        let lstm = Lstm {
+            kernel: node.array(&self.kernel)?,
+            recurrent_kernel: node.array(&self.recurrent_kernel)?,
+            bias: self.bias.as_ref().map(|b| node.array(b)).transpose()?,
+            config: config.cloned(),
+        };
+        lstm.check(layer)?;
+        Ok(lstm)
+    }
+}
+
+/// `a/b/kernel_1:0` is a `kernel`: TensorFlow 1 makes names unique with a number.
+fn role_of(weight: &str) -> &str {
+    let base = weight.rsplit_once('/').map_or(weight, |(_, base)| base);
+    let base = base.split_once(':').map_or(base, |(base, _)| base);
+    match base.rsplit_once('_') {
+        Some((role, digits)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => role,
+        _ => base,
+    }
+}
+
+/// Whether the arrays can only be an LSTM's: some axis is 4 or 8 times the units, counting the units from
+/// the recurrent kernel's rows. A GRU has 3 times, a SimpleRNN once, a ConvLSTM2D four axes.
+pub(crate) fn shapes_say_lstm(kernel: &OtherArray, recurrent: &OtherArray, bias: Option<&OtherArray>) -> bool {
+    let ([_, kernel_columns], [units, recurrent_columns]) = (kernel.shape.as_slice(), recurrent.shape.as_slice())
+    else {
+        return false;
+    };
+    let gates = |extent: usize, n: usize| *units > 0 && units.checked_mul(n) == Some(extent);
+    let bias = bias.and_then(|b| b.shape.last().copied()).unwrap_or(0);
+    [*kernel_columns, *recurrent_columns, bias].into_iter().any(|extent| gates(extent, 4)) || gates(bias, 8)
+}

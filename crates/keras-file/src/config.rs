@@ -1,0 +1,226 @@
+//! Reads a Keras model configuration (JSON): which layers there are, in which order, and how the
+//! LSTMs among them are set. Understands the dialects of Keras 2 (also TensorFlow 1) and Keras 3.
+
+mod write;
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::error::Problem;
+use crate::layer::LstmConfig;
+
+pub(crate) use write::{Chain, model_json};
+
+/// A model: the layers in the order of its `layers` property, which numbers them in files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) layers: Vec<Node>,
+    /// Indices into `layers` in the order data flows, branch by branch.
+    pub(crate) flow: Vec<usize>,
+}
+
+/// One layer of a model.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) class: String,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Lstm(LstmConfig),
+    Bidirectional { forward: LstmConfig, backward: LstmConfig, merge_mode: String },
+    CudnnLstm,
+    Model(Model),
+    Other,
+}
+
+impl Model {
+    /// The layers in the order data flows.
+    pub(crate) fn in_flow_order(&self) -> impl Iterator<Item = &Node> {
+        self.flow.iter().filter_map(|i| self.layers.get(*i))
+    }
+}
+
+/// Parses the JSON text of a whole model.
+pub(crate) fn parse(document: &'static str, text: &str) -> Result<Model, Problem> {
+    // serde_json refuses nesting deeper than 128 levels, which bounds the recursion below.
+    let value: Value = serde_json::from_str(text).map_err(|source| Problem::Json { document, source })?;
+    model(&value)
+}
+
+fn model(value: &Value) -> Result<Model, Problem> {
+    let config = value.get("config").unwrap_or(&Value::Null);
+    // Keras before 2.3 stored a Sequential's configuration as the bare list of layers.
+    let list = config.get("layers").unwrap_or(config);
+    // A subclassed model has no list of layers.
+    let Some(list) = list.as_array() else {
+        return Ok(Model::default());
+    };
+    let layers = list.iter().map(node).collect::<Result<Vec<_>, _>>()?;
+    let flow = match config.get("output_layers") {
+        Some(outputs) => flow_order(&layers, list, outputs),
+        None => (0..layers.len()).collect(),
+    };
+    Ok(Model { layers, flow })
+}
+
+fn node(value: &Value) -> Result<Node, Problem> {
+    let class = class_of(value).to_owned();
+    let config = value.get("config").unwrap_or(&Value::Null);
+    let name = config.get("name").or_else(|| value.get("name")).and_then(Value::as_str).unwrap_or(&class).to_owned();
+    let kind = match class.as_str() {
+        "CuDNNLSTM" => Kind::CudnnLstm,
+        "Bidirectional" => bidirectional(&name, config)?,
+        _ => match lstm(&name, value)? {
+            Some(lstm) => Kind::Lstm(lstm),
+            None if is_model(config) => Kind::Model(model(value)?),
+            None => Kind::Other,
+        },
+    };
+    Ok(Node { name, class, kind })
+}
+
+fn class_of(value: &Value) -> &str {
+    value.get("class_name").and_then(Value::as_str).unwrap_or("")
+}
+
+/// A nested model: a list of layer objects, whatever its class is called.
+fn is_model(config: &Value) -> bool {
+    let list = config.get("layers").unwrap_or(config).as_array();
+    list.is_some_and(|l| !l.is_empty() && l.iter().all(|v| v.get("class_name").is_some()))
+}
+
+fn bidirectional(name: &str, config: &Value) -> Result<Kind, Problem> {
+    let inner = config.get("layer").unwrap_or(&Value::Null);
+    if class_of(inner) == "CuDNNLSTM" {
+        return Ok(Kind::CudnnLstm);
+    }
+    let Some(forward) = lstm(name, inner)? else {
+        return Ok(Kind::Other);
+    };
+    let backward = match config.get("backward_layer") {
+        None | Some(Value::Null) => LstmConfig { go_backwards: !forward.go_backwards, ..forward.clone() },
+        Some(own) => match lstm(name, own)? {
+            Some(own) => own,
+            None => return Ok(Kind::Other),
+        },
+    };
+    let merge_mode = match config.get("merge_mode") {
+        Some(Value::Null) => "none",
+        Some(Value::String(mode)) => mode,
+        None => "concat",
+        Some(other) => return Err(unexpected(name, "merge_mode as a string", other)),
+    };
+    Ok(Kind::Bidirectional { forward, backward, merge_mode: merge_mode.to_owned() })
+}
+
+/// Settings of an `LSTM` or `RNN(LSTMCell)`; none where `value` is something else.
+fn lstm(name: &str, value: &Value) -> Result<Option<LstmConfig>, Problem> {
+    let layer = value.get("config").unwrap_or(&Value::Null);
+    let cell = match class_of(value) {
+        "LSTM" => layer,
+        "RNN" => match layer.get("cell") {
+            Some(cell) if class_of(cell) == "LSTMCell" => cell.get("config").unwrap_or(&Value::Null),
+            _ => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    let units = cell.get("units").unwrap_or(&Value::Null);
+    // Keras accepts units=8.0 and writes it back so.
+    let units = units
+        .as_u64()
+        .or_else(|| units.as_f64().filter(|f| f.fract() == 0.0 && (0.0..1e15).contains(f)).map(|f| f as u64))
+        .and_then(|u| usize::try_from(u).ok())
+        .ok_or_else(|| unexpected(name, "units as a whole number", units))?;
+    let flag = |of: &Value, key: &str, default: bool| match of.get(key) {
+        None | Some(Value::Null) => Ok(default),
+        Some(Value::Bool(b)) => Ok(*b),
+        Some(other) => Err(unexpected(name, "true or false", other)),
+    };
+    Ok(Some(LstmConfig {
+        units,
+        activation: activation(name, cell.get("activation"))?,
+        recurrent_activation: activation(name, cell.get("recurrent_activation"))?,
+        use_bias: flag(cell, "use_bias", true)?,
+        go_backwards: flag(layer, "go_backwards", false)?,
+        time_major: flag(layer, "time_major", false)?,
+        return_sequences: flag(layer, "return_sequences", false)?,
+        zero_output_for_mask: flag(layer, "zero_output_for_mask", false)?,
+        stateful: flag(layer, "stateful", false)?,
+    }))
+}
+
+/// An activation is stored as its name, as null (which means linear), or as an object: Keras 3
+/// stores functions as `{"class_name": "function", "config": "relu"}`.
+fn activation(layer: &str, value: Option<&Value>) -> Result<String, Problem> {
+    match value {
+        Some(Value::String(name)) => Ok(name.clone()),
+        Some(Value::Null) => Ok("linear".to_owned()),
+        Some(object @ Value::Object(_)) => Ok(match object.get("config") {
+            Some(Value::String(name)) => name.clone(),
+            _ => object.to_string(),
+        }),
+        other => Err(unexpected(
+            layer,
+            "activation and recurrent_activation as names or objects",
+            other.unwrap_or(&Value::Null),
+        )),
+    }
+}
+
+fn unexpected(layer: &str, expected: &'static str, found: &Value) -> Problem {
+    let mut found = found.to_string();
+    if let Some((cut, _)) = found.char_indices().nth(80) {
+        found.truncate(cut);
+        found.push('…');
+    }
+    Problem::Config { place: format!("layer {layer:?}"), expected, found }
+}
+
+/// Order of layers in a graph: for each output in turn, everything it needs before it.
+fn flow_order(layers: &[Node], list: &[Value], outputs: &Value) -> Vec<usize> {
+    let index: HashMap<&str, usize> = layers.iter().enumerate().map(|(i, l)| (l.name.as_str(), i)).collect();
+    let inbound: Vec<Vec<usize>> =
+        list.iter().map(|l| references(l.get("inbound_nodes").unwrap_or(&Value::Null), &index)).collect();
+    let mut order = Vec::with_capacity(layers.len());
+    let mut seen = vec![false; layers.len()];
+    // Depth first with a stack of our own: a chain of layers may be longer than the call stack.
+    let everything = references(outputs, &index).into_iter().chain(0..layers.len());
+    for start in everything {
+        let mut stack = vec![(start, false)];
+        while let Some((layer, inputs_done)) = stack.pop() {
+            if inputs_done {
+                order.push(layer);
+                continue;
+            }
+            match seen.get_mut(layer) {
+                Some(seen) if !*seen => *seen = true,
+                _ => continue,
+            }
+            stack.push((layer, true));
+            let inputs = inbound.get(layer).into_iter().flatten();
+            stack.extend(inputs.rev().map(|i| (*i, false)));
+        }
+    }
+    order
+}
+
+/// Layers that a node mentions, in order. Both dialects write a reference as `[name, node, tensor]`
+/// (Keras 2 bare, Keras 3 as `keras_history`), inside structures that differ.
+fn references(value: &Value, index: &HashMap<&str, usize>) -> Vec<usize> {
+    match value {
+        Value::Array(items) => match items.as_slice() {
+            [Value::String(name), Value::Number(_), rest @ ..] if index.contains_key(name.as_str()) => {
+                let own = index.get(name.as_str()).copied();
+                // Keras 2 appends keyword arguments, which may refer to further layers.
+                own.into_iter().chain(rest.iter().flat_map(|v| references(v, index))).collect()
+            }
+            items => items.iter().flat_map(|v| references(v, index)).collect(),
+        },
+        Value::Object(fields) => fields.values().flat_map(|v| references(v, index)).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,248 @@
+//! The data that a Keras file holds, as plain values.
+
+use crate::error::Problem;
+
+/// How a file stores its layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// HDF5 from `save_weights("x.h5")`.
+    LegacyWeights,
+    /// HDF5 from `save("x.h5")`: configuration and weights.
+    LegacyModel,
+    /// HDF5 from `save_weights("x.weights.h5")`, Keras 2.12 and later.
+    Weights,
+    /// Zip archive from `save("x.keras")`.
+    Keras,
+}
+
+impl Format {
+    /// The name used in reports: `keras-h5`, `keras-model-h5`, `keras-weights` or `keras`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::LegacyWeights => "keras-h5",
+            Format::LegacyModel => "keras-model-h5",
+            Format::Weights => "keras-weights",
+            Format::Keras => "keras",
+        }
+    }
+}
+
+/// The layers found by one of the readers.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) other_layers: Vec<OtherLayer>,
+    pub(crate) order_unknown: bool,
+}
+
+impl Contents {
+    pub(crate) fn push(&mut self, name: &str, kind: LayerKind) {
+        self.layers.push(Layer { name: name.to_owned(), kind });
+    }
+}
+
+/// Everything read from one Keras file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KerasFile {
+    /// How the file stores its layers.
+    pub format: Format,
+    /// `keras_version` as the file states it; `.weights.h5` files never do.
+    pub keras_version: Option<String>,
+    /// The LSTM layers in the order data flows through the model: for parallel branches, branch by
+    /// branch in the order of the model's outputs. Without a configuration, the order of the file.
+    pub layers: Vec<Layer>,
+    /// Every other layer that has arrays or that the configuration names.
+    pub other_layers: Vec<OtherLayer>,
+    /// False where a weights-only file does not tell in which order `layers` follow each other:
+    /// `.weights.h5` numbers the layers of each class separately.
+    pub order_known: bool,
+}
+
+/// One LSTM layer, alone or in two directions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// The layer's name; in a `.weights.h5` file of Keras 2 the group's name, as it has no other.
+    pub name: String,
+    /// Its weights and settings.
+    pub kind: LayerKind,
+}
+
+/// One or two directions.
+#[allow(clippy::large_enum_variant, reason = "a file has a few of these, and a box would only get in the way")]
+#[derive(Clone, Debug, PartialEq)]
+pub enum LayerKind {
+    /// `LSTM`, or `RNN(LSTMCell)`.
+    Lstm(Lstm),
+    /// `Bidirectional` around such a layer.
+    Bidirectional {
+        /// Reads the sequence from first to last.
+        forward: Lstm,
+        /// Reads the sequence from last to first.
+        backward: Lstm,
+        /// `concat`, `sum`, `mul`, `ave`, or `none` for two separate outputs; `None` when the file
+        /// has no configuration.
+        merge_mode: Option<String>,
+    },
+}
+
+/// The arrays of one LSTM, gate order i, f, c, o along the last axis, checked to fit together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lstm {
+    /// `[inputs, 4*units]`.
+    pub kernel: Array,
+    /// `[units, 4*units]`.
+    pub recurrent_kernel: Array,
+    /// `[4*units]`; `None` with `use_bias=False`.
+    pub bias: Option<Array>,
+    /// `None` for weights-only files.
+    pub config: Option<LstmConfig>,
+}
+
+/// Settings of an LSTM that change what it computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LstmConfig {
+    /// Size of the state.
+    pub units: usize,
+    /// Activation of candidate and output: its name, or compact JSON where a name cannot say it.
+    pub activation: String,
+    /// Activation of the gates, likewise.
+    pub recurrent_activation: String,
+    /// Whether there is a bias.
+    pub use_bias: bool,
+    /// Whether the sequence is read from last to first.
+    pub go_backwards: bool,
+    /// Whether the first axis is time (Keras 2 only).
+    pub time_major: bool,
+    /// Whether the output has every time step.
+    pub return_sequences: bool,
+    /// Whether masked steps give zeros rather than the last valid output.
+    pub zero_output_for_mask: bool,
+    /// Whether the state is kept from batch to batch.
+    pub stateful: bool,
+}
+
+/// A float array in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Extent of each axis.
+    pub shape: Vec<usize>,
+    /// The elements; as many as the extents multiply to.
+    pub data: Vec<f32>,
+    /// Element type in the file.
+    pub stored_as: Dtype,
+    /// Whether at least one float64 element was rounded to fit float32. NaN counts as NaN, exactly.
+    pub lossy: bool,
+}
+
+impl Array {
+    /// A float32 array.
+    pub fn float32(shape: Vec<usize>, data: Vec<f32>) -> Self {
+        Self { shape, data, stored_as: Dtype::Float32, lossy: false }
+    }
+}
+
+/// Element types an array can be stored as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    /// IEEE 754 binary16.
+    Float16,
+    /// IEEE 754 binary32.
+    Float32,
+    /// IEEE 754 binary64.
+    Float64,
+}
+
+impl Dtype {
+    /// `float16`, `float32` or `float64`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Dtype::Float16 => "float16",
+            Dtype::Float32 => "float32",
+            Dtype::Float64 => "float64",
+        }
+    }
+}
+
+/// A layer that is not an LSTM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherLayer {
+    /// Name, or path of groups where the file has no name.
+    pub name: String,
+    /// Class, if the file tells it.
+    pub class: Option<String>,
+    /// Its arrays; their elements are not read.
+    pub arrays: Vec<OtherArray>,
+}
+
+/// Name and shape of an array that belongs to no LSTM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherArray {
+    /// Name inside the layer.
+    pub name: String,
+    /// Extent of each axis.
+    pub shape: Vec<usize>,
+}
+
+impl Lstm {
+    /// Rows of the kernel: size of one input vector.
+    pub fn inputs(&self) -> usize {
+        self.kernel.shape.first().copied().unwrap_or(0)
+    }
+
+    /// Rows of the recurrent kernel: size of the state.
+    pub fn units(&self) -> usize {
+        self.recurrent_kernel.shape.first().copied().unwrap_or(0)
+    }
+
+    /// Checks that the arrays fit each other and the configuration. `layer` is for the message.
+    pub(crate) fn check(&self, layer: &str) -> Result<(), Problem> {
+        let configured = self.config.as_ref();
+        let units = configured.map_or_else(|| self.units(), |c| c.units);
+        let columns = units.checked_mul(4);
+        let bias = self.bias.as_ref();
+        if let Some(b) = bias
+            && let [n] = b.shape.as_slice()
+            && units.checked_mul(8) == Some(*n)
+            && units > 0
+        {
+            return Err(Problem::CudnnLstm { layer: layer.to_owned() });
+        }
+        let fits = columns.is_some_and(|columns| {
+            units > 0
+                && matches!(self.kernel.shape.as_slice(), [d, n] if *d > 0 && *n == columns)
+                && self.recurrent_kernel.shape == [units, columns]
+                && bias.is_none_or(|b| b.shape == [columns])
+        });
+        let complete = [Some(&self.kernel), Some(&self.recurrent_kernel), bias].into_iter().flatten().all(|a| {
+            let count = a.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+            count == Some(a.data.len())
+        });
+        if !(fits && complete) {
+            return Err(Problem::Shape {
+                layer: layer.to_owned(),
+                with_units: configured.map_or(String::new(), |c| format!(" with units={}", c.units)),
+                found: self.describe(),
+            });
+        }
+        if let Some(c) = configured
+            && c.use_bias != bias.is_some()
+        {
+            return Err(Problem::ConfigMismatch {
+                layer: layer.to_owned(),
+                configured: format!("use_bias={}", c.use_bias),
+                found: if bias.is_some() { "a bias" } else { "no bias" }.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        let one = |name: &str, a: &Array| format!("{name} {:?} of {} elements", a.shape, a.data.len());
+        let mut found = format!("{}, {}", one("kernel", &self.kernel), one("recurrent_kernel", &self.recurrent_kernel));
+        if let Some(b) = &self.bias {
+            found.push_str(", ");
+            found.push_str(&one("bias", b));
+        }
+        found
+    }
+}

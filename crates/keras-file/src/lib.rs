@@ -1,0 +1,138 @@
+//! Reads and writes the LSTM layers of Keras model and weight files.
+//!
+//! All four formats of Keras 2 and 3 give the same values: legacy weights (`.h5`), legacy models
+//! (`.h5`), `.weights.h5` and `.keras`. Files are untrusted: sizes, nesting and checksums are checked
+//! before anything is believed, and a damaged file is an error, never a panic.
+//!
+//! ```no_run
+//! use keras_file::{LayerKind, Target};
+//!
+//! let file = keras_file::read("model.keras".as_ref())?;
+//! for layer in &file.layers {
+//!     if let LayerKind::Lstm(lstm) = &layer.kind {
+//!         println!("{}: {} inputs, {} units", layer.name, lstm.inputs(), lstm.units());
+//!     }
+//! }
+//! let bytes = keras_file::encode(&[file.layers], Target::Weights)?;
+//! std::fs::write("model.weights.h5", bytes)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod archive;
+mod cell;
+mod config;
+mod encode;
+mod error;
+mod hdf5;
+mod layer;
+mod legacy_h5;
+mod slug;
+mod weights_h5;
+
+use std::path::Path;
+
+pub use encode::Target;
+pub use error::{Error, Problem};
+pub use layer::{Array, Dtype, Format, KerasFile, Layer, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer};
+
+use hdf5::{Hdf5, Node};
+use layer::Contents;
+
+/// Reads a Keras file; the format is told by its content, not its name.
+///
+/// # Errors
+///
+/// If the file cannot be read, and as [`decode`].
+pub fn read(path: &Path) -> Result<KerasFile, Error> {
+    std::fs::read(path).map_err(|e| Error::decoding(Problem::Io(e))).and_then(decode).map_err(|e| e.in_file(path))
+}
+
+/// Decodes the bytes of a Keras file; its format is told by its content.
+///
+/// # Errors
+///
+/// If the bytes are no Keras file, are damaged, hold LSTM arrays that do not fit together, or hold a
+/// CuDNNLSTM. Layers of other kinds are no error, nor are values that are not finite.
+pub fn decode(bytes: Vec<u8>) -> Result<KerasFile, Error> {
+    decode_any(bytes).map_err(Error::decoding)
+}
+
+/// Encodes chains of layers as a file in memory: the same layers give the same bytes.
+///
+/// In each chain a layer feeds the next. For [`Target::Keras`] one chain becomes a Sequential model
+/// and several become one Functional model with an input and an output per chain, in this order; the
+/// layers return sequences. The other targets list the layers chain by chain. Names are changed where
+/// Keras would refuse them. Values are written as float32.
+///
+/// # Errors
+///
+/// If there is nothing to write, arrays do not fit together, or, for [`Target::Keras`], a layer has
+/// no configuration, one that Keras 3 cannot express, or does not fit the layer before it.
+pub fn encode(chains: &[Vec<Layer>], target: Target) -> Result<Vec<u8>, Error> {
+    encode::encode(chains, target).map_err(Error::encoding)
+}
+
+fn decode_any(bytes: Vec<u8>) -> Result<KerasFile, Problem> {
+    if archive::recognises(&bytes) {
+        let archive = archive::unpack(&bytes)?;
+        drop(bytes);
+        let model = config::parse("config.json", &archive.config)?;
+        let hdf5 = Hdf5::from_bytes(archive.weights)?;
+        let contents = weights_h5::read(&hdf5.root(), Some(&model))?;
+        return Ok(keras_file(Format::Keras, archive.keras_version, contents));
+    }
+    if !Hdf5::recognises(&bytes) {
+        return Err(Problem::NotKeras {
+            found: match bytes.get(..8).or_else(|| bytes.get(..)) {
+                None | Some([]) => "an empty file".to_owned(),
+                Some(start) => format!("a file that begins with {:?}", start.escape_ascii().to_string()),
+            },
+        });
+    }
+    let hdf5 = Hdf5::from_bytes(bytes)?;
+    let root = hdf5.root();
+    let model_config = root.text("model_config")?;
+    let model_weights = root.child("model_weights")?;
+    if model_config.is_some() || model_weights.is_some() {
+        let model = model_config.map(|text| config::parse("model_config", &text)).transpose()?;
+        let weights = match model_weights {
+            Some(weights) => weights,
+            None => root.expect_child("model_weights")?,
+        };
+        let version = version(&root, &weights)?;
+        let contents = legacy_h5::read(&weights, model.as_ref())?;
+        return Ok(keras_file(Format::LegacyModel, version, contents));
+    }
+    if root.texts("layer_names")?.is_some() {
+        let version = version(&root, &root)?;
+        let contents = legacy_h5::read(&root, None)?;
+        return Ok(keras_file(Format::LegacyWeights, version, contents));
+    }
+    if weights_h5::recognises(&root)? {
+        let contents = weights_h5::read(&root, None)?;
+        return Ok(keras_file(Format::Weights, None, contents));
+    }
+    let names = root.group_names()?;
+    let shown: Vec<_> = names.iter().take(10).map(String::as_str).collect();
+    Err(Problem::UnknownLayout { groups: shown.join(", ") })
+}
+
+/// `keras_version` of a legacy file, at the root or where the weights are.
+fn version(root: &Node<'_>, weights: &Node<'_>) -> Result<Option<String>, Problem> {
+    match root.text("keras_version")? {
+        Some(version) => Ok(Some(version)),
+        None => weights.text("keras_version"),
+    }
+}
+
+fn keras_file(format: Format, keras_version: Option<String>, contents: Contents) -> KerasFile {
+    KerasFile {
+        format,
+        keras_version,
+        layers: contents.layers,
+        other_layers: contents.other_layers,
+        order_known: !contents.order_unknown,
+    }
+}

@@ -1,0 +1,306 @@
+//! `.weights.h5`: `layers/<class>_<n>/cell/vars/{0,1,2}`, at the root or below any nested model.
+//! Groups are named after classes, not layers, and numbered per class in the order of the model.
+
+use std::collections::HashMap;
+
+use crate::cell::shapes_say_lstm;
+use crate::config::{Kind, Model, Node as ConfigNode};
+use crate::error::Problem;
+use crate::hdf5::{Node, Tree};
+use crate::layer::{Contents, Layer, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer};
+use crate::slug::{self, Numbering};
+
+/// Groups that hold the layers of a model: the usual one, and that of Keras 2.12 and 2.13.
+const CONTAINERS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
+
+/// Whether a root holds what this module reads.
+pub(crate) fn recognises(root: &Node<'_>) -> Result<bool, Problem> {
+    Ok(container(root)?.is_some() || root.child("vars")?.is_some())
+}
+
+fn container<'a>(model: &Node<'a>) -> Result<Option<Node<'a>>, Problem> {
+    for name in CONTAINERS {
+        if let Some(found) = model.child(name)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads the layers below `root`; with the model's configuration, in its order and with its settings.
+pub(crate) fn read(root: &Node<'_>, model: Option<&Model>) -> Result<Contents, Problem> {
+    let mut contents = Contents::default();
+    match model {
+        Some(model) if !model.layers.is_empty() => configured(root, model, &mut contents)?,
+        // A subclassed model configures no layers: its groups are what there is.
+        _ => scan(root, "", &mut contents)?,
+    }
+    Ok(contents)
+}
+
+fn configured(parent: &Node<'_>, model: &Model, contents: &mut Contents) -> Result<(), Problem> {
+    let Some(layers) = container(parent)? else {
+        return match model.layers.iter().find(|l| !matches!(l.kind, Kind::Other)) {
+            None => Ok(()),
+            Some(layer) => Err(Problem::Missing {
+                place: format!("HDF5 group {:?}", parent.path()),
+                expected: format!("a group \"layers\" with layer {:?}", layer.name),
+            }),
+        };
+    };
+    let groups = groups_of(&layers, model)?;
+    for index in &model.flow {
+        let (Some(layer), Some(group)) = (model.layers.get(*index), groups.get(*index)) else {
+            continue;
+        };
+        match &layer.kind {
+            Kind::Lstm(config) => {
+                let lstm = lstm(&layers.expect_child(group)?, &layer.name, Some(config))?;
+                contents.push(&layer.name, LayerKind::Lstm(lstm));
+            }
+            Kind::Bidirectional { forward, backward, merge_mode } => {
+                let node = layers.expect_child(group)?;
+                let kind = pair(&node, &layer.name, Some((forward, backward, merge_mode)))?;
+                contents.push(&layer.name, kind);
+            }
+            Kind::CudnnLstm => {
+                return Err(Problem::CudnnLstm { layer: layer.name.clone() });
+            }
+            Kind::Model(inner) => configured(&layers.expect_child(group)?, inner, contents)?,
+            Kind::Other => {
+                let mut arrays = Vec::new();
+                if let Some(node) = layers.child(group)? {
+                    collect(&node, "", &mut arrays)?;
+                }
+                contents.other_layers.push(OtherLayer {
+                    name: layer.name.clone(),
+                    class: Some(layer.class.clone()),
+                    arrays,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The group of each layer of `model`. Keras 2.12 and 2.13 count a layer twice where they come upon
+/// it twice, so that numbers are missing; then the order of the numbers decides.
+fn groups_of(layers: &Node<'_>, model: &Model) -> Result<Vec<String>, Problem> {
+    let mut present: HashMap<String, Vec<(u64, String)>> = HashMap::new();
+    for name in layers.group_names()? {
+        let (stem, number) = slug::split(&name);
+        let stem = stem.to_owned();
+        present.entry(stem).or_default().push((number, name));
+    }
+    let mut by_stem: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut numbering = Numbering::default();
+    let mut groups = Vec::with_capacity(model.layers.len());
+    for (index, ConfigNode { class, .. }) in model.layers.iter().enumerate() {
+        by_stem.entry(slug::snake_case(class)).or_default().push(index);
+        groups.push(numbering.next(class));
+    }
+    for (stem, indices) in by_stem {
+        let Some(found) = present.get_mut(&stem).filter(|f| f.len() == indices.len()) else {
+            continue;
+        };
+        found.sort();
+        for (index, (_, name)) in indices.into_iter().zip(found) {
+            if let Some(group) = groups.get_mut(index) {
+                group.clone_from(name);
+            }
+        }
+    }
+    Ok(groups)
+}
+
+/// Reads every layer of a model, or of a list of layers, without a configuration: LSTMs, then bidirectional
+/// ones, then the rest, each class in the order of its numbers. A subclassed model has layers beside the
+/// group `layers` as well, under the names of its attributes.
+fn scan(parent: &Node<'_>, prefix: &str, contents: &mut Contents) -> Result<(), Problem> {
+    let names = parent.group_names()?;
+    let mut sorted: Vec<(usize, &str, u64, &str)> = names
+        .iter()
+        .filter(|n| *n != "vars" && !(parent.path() == "/" && NOT_LAYERS.contains(&n.as_str())))
+        .map(|name| {
+            let (stem, number) = slug::split(name);
+            let rank = CLASSES.iter().position(|c| *c == stem);
+            (rank.unwrap_or(CLASSES.len()), stem, number, name.as_str())
+        })
+        .collect();
+    sorted.sort();
+    let mut stems_with_lstms = Vec::new();
+    for (_, stem, _, name) in sorted {
+        let before = contents.layers.len();
+        let node = parent.expect_child(name)?;
+        if CONTAINERS.contains(&name) {
+            scan(&node, prefix, contents)?;
+        } else {
+            unconfigured(&node, stem, &format!("{prefix}{name}"), contents)?;
+        }
+        if contents.layers.len() > before && !stems_with_lstms.contains(&stem) {
+            stems_with_lstms.push(stem);
+        }
+    }
+    contents.order_unknown |= stems_with_lstms.len() > 1;
+    Ok(())
+}
+
+/// Classes that hold LSTMs, in the order in which they are listed where the file tells none.
+const CLASSES: [&str; 3] = ["lstm", "bidirectional", "rnn"];
+/// Groups at the root that are not layers.
+const NOT_LAYERS: [&str; 2] = ["optimizer", "metrics"];
+
+/// Reads one layer by the structure of its group; the group's name is its class, unless it is an
+/// attribute of a subclassed model.
+fn unconfigured(node: &Node<'_>, stem: &str, path: &str, contents: &mut Contents) -> Result<(), Problem> {
+    let vars = node.child("vars")?;
+    // Keras 3 notes the layer's name; Keras 2 does not.
+    let name = match &vars {
+        Some(vars) => vars.text("name")?,
+        None => None,
+    };
+    let name = name.unwrap_or_else(|| path.to_owned());
+    if stem == "cu_dnnlstm" {
+        return Err(Problem::CudnnLstm { layer: name });
+    }
+    if node.child("forward_layer")?.is_some() {
+        if holds_lstm(node, "forward_layer", false)? {
+            contents.push(&name, pair(node, &name, None)?);
+            return Ok(());
+        }
+    } else if container(node)?.is_some() {
+        return scan(node, &format!("{path}/"), contents);
+    } else if stem == "lstm" || holds_lstm(node, "", true)? {
+        contents.push(&name, LayerKind::Lstm(lstm(node, &name, None)?));
+        return Ok(());
+    } else if vars.is_none() && node.child("cell")?.is_none() {
+        // A list of layers; layers themselves have `vars`.
+        return scan(node, &format!("{path}/"), contents);
+    }
+    let mut arrays = Vec::new();
+    collect(node, "", &mut arrays)?;
+    if !arrays.is_empty() {
+        contents.other_layers.push(OtherLayer { name, class: None, arrays });
+    }
+    Ok(())
+}
+
+/// Whether the layer at `node`/`direction` has the arrays of an LSTM: all of them exactly, or so that
+/// nothing else than an LSTM could be meant.
+fn holds_lstm(node: &Node<'_>, direction: &str, exactly: bool) -> Result<bool, Problem> {
+    let path = match direction {
+        "" => "cell/vars".to_owned(),
+        _ => format!("{direction}/cell/vars"),
+    };
+    let Some(vars) = node.child(&path)? else {
+        return Ok(false);
+    };
+    let names = vars.dataset_names()?;
+    if !matches!(names.len(), 2 | 3) {
+        return Ok(false);
+    }
+    let shapes = names.iter().map(|n| vars.shape(n)).collect::<Result<Vec<_>, _>>()?;
+    let (Some(kernel), Some(recurrent)) = (shapes.first(), shapes.get(1)) else {
+        return Ok(false);
+    };
+    let bias = shapes.get(2);
+    if !shapes_say_lstm(kernel, recurrent, bias) {
+        return Ok(false);
+    }
+    let columns = kernel.shape.get(1).copied().unwrap_or(0);
+    let units = recurrent.shape.first().copied().unwrap_or(0);
+    let fits = recurrent.shape == [units, columns]
+        && units.checked_mul(4) == Some(columns)
+        && bias.is_none_or(|b| b.shape == [columns]);
+    Ok(fits || !exactly)
+}
+
+fn lstm(node: &Node<'_>, layer: &str, config: Option<&LstmConfig>) -> Result<Lstm, Problem> {
+    let vars = node.expect_child("cell/vars")?;
+    let names = vars.dataset_names()?;
+    let expected: &[&str] = if names.len() == 2 { &["0", "1"] } else { &["0", "1", "2"] };
+    if names != expected {
+        return Err(Problem::Missing {
+            place: format!("layer {layer:?}, HDF5 group {:?} with datasets {names:?}", vars.path()),
+            expected: "datasets \"0\" (kernel), \"1\" (recurrent_kernel) and perhaps \"2\" (bias)".to_owned(),
+        });
+    }
+    let lstm = Lstm {
+        kernel: vars.array("0")?,
+        recurrent_kernel: vars.array("1")?,
+        bias: if names.len() == 3 { Some(vars.array("2")?) } else { None },
+        config: config.cloned(),
+    };
+    lstm.check(layer)?;
+    Ok(lstm)
+}
+
+fn pair(
+    node: &Node<'_>,
+    layer: &str,
+    config: Option<(&LstmConfig, &LstmConfig, &String)>,
+) -> Result<LayerKind, Problem> {
+    let one = |group: &str, direction: &str, config| {
+        lstm(&node.expect_child(group)?, &format!("{layer}, {direction}"), config)
+    };
+    Ok(LayerKind::Bidirectional {
+        forward: one("forward_layer", "forward", config.map(|c| c.0))?,
+        backward: one("backward_layer", "backward", config.map(|c| c.1))?,
+        merge_mode: config.map(|c| c.2.clone()),
+    })
+}
+
+/// All arrays below `node`, by their path from it.
+fn collect(node: &Node<'_>, prefix: &str, into: &mut Vec<OtherArray>) -> Result<(), Problem> {
+    for name in node.dataset_names()? {
+        let OtherArray { name, shape } = node.shape(&name)?;
+        into.push(OtherArray { name: format!("{prefix}{name}"), shape });
+    }
+    for name in node.group_names()? {
+        collect(&node.expect_child(&name)?, &format!("{prefix}{name}/"), into)?;
+    }
+    Ok(())
+}
+
+/// The root of a file with `layers` in the order of the model, and one input layer for each of
+/// `inputs` where the model has them as layers (a Functional model, not a Sequential one).
+pub(crate) fn tree<'a>(layers: &[(String, &'a Layer)], inputs: &[String]) -> Tree<'a> {
+    let mut root = Tree::default();
+    // Every object has a group `vars`, also an empty one: Keras 2 stops where one is missing.
+    root.group("vars");
+    let mut numbering = Numbering::default();
+    for name in inputs {
+        let group = numbering.next("InputLayer");
+        root.group(&format!("layers/{group}/vars")).text("name", name);
+    }
+    for (name, layer) in layers {
+        match &layer.kind {
+            LayerKind::Lstm(lstm) => {
+                let group = format!("layers/{}", numbering.next("LSTM"));
+                put(root.group(&group), name, lstm);
+            }
+            LayerKind::Bidirectional { forward, backward, .. } => {
+                let group = format!("layers/{}", numbering.next("Bidirectional"));
+                let group = root.group(&group);
+                group.group("vars").text("name", name);
+                put(group.group("forward_layer"), &format!("forward_{name}"), forward);
+                put(group.group("backward_layer"), &format!("backward_{name}"), backward);
+                // Keras 2 saves the layer that `forward_layer` was copied from, never built.
+                group.group("layer/vars");
+                group.group("layer/cell/vars");
+            }
+        }
+    }
+    root
+}
+
+fn put<'a>(group: &mut Tree<'a>, name: &str, lstm: &'a Lstm) {
+    group.group("vars").text("name", name);
+    let vars = group.group("cell/vars");
+    vars.text("name", "lstm_cell");
+    vars.dataset("0", &lstm.kernel);
+    vars.dataset("1", &lstm.recurrent_kernel);
+    if let Some(bias) = &lstm.bias {
+        vars.dataset("2", bias);
+    }
+}
