@@ -1,0 +1,266 @@
+//! One LSTM cell as TensorFlow 1.x stores it, and as Keras does.
+
+use ndarray::{Array1, Array2};
+use thiserror::Error;
+
+use crate::Activation;
+
+/// The weights of a cell do not fit together.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum CellError {
+    /// The number of columns cannot be split into four gates.
+    #[error(
+        "kernel is [{rows}, {columns}]: an LSTM kernel has 4 x units columns, and {columns} is not a multiple of 4"
+    )]
+    Columns {
+        /// Rows of the kernel.
+        rows: usize,
+        /// Columns of the kernel.
+        columns: usize,
+    },
+    /// The rows leave no room for an input beside the recurrent part.
+    #[error(
+        "kernel is [{rows}, {columns}]: {columns} columns mean {units} units, and {rows} rows leave no room for an input \
+         beside {recurrent} {what}"
+    )]
+    NoInput {
+        /// Rows of the kernel.
+        rows: usize,
+        /// Columns of the kernel.
+        columns: usize,
+        /// Units, a quarter of the columns.
+        units: usize,
+        /// Rows that belong to the recurrent part.
+        recurrent: usize,
+        /// What those rows are: `units` or `projected units`.
+        what: &'static str,
+    },
+    /// A tensor beside the kernel has the wrong shape.
+    #[error("{tensor} is {found:?}: expected {expected:?} beside a kernel of {units} units")]
+    Shape {
+        /// Which tensor.
+        tensor: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape the kernel calls for.
+        expected: Vec<usize>,
+        /// Units of the kernel.
+        units: usize,
+    },
+}
+
+/// Diagonal weights from the cell state to three gates, each `[units]`. The output gate sees the new state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peepholes {
+    /// To the input gate.
+    pub input: Array1<f32>,
+    /// To the forget gate.
+    pub forget: Array1<f32>,
+    /// To the output gate.
+    pub output: Array1<f32>,
+}
+
+/// An LSTM cell of TensorFlow 1.x: one fused kernel, and a forget bias that is added at run time.
+///
+/// ```text
+/// [i j f o] = [x, m] · kernel + bias
+/// c' = σ(f + forget_bias + p_f ⊙ c) ⊙ c + σ(i + p_i ⊙ c) ⊙ φ(j)      then clipped to ± cell_clip
+/// m' = σ(o + p_o ⊙ c') ⊙ φ(c')                                       then · projection, clipped to ± projection_clip
+/// ```
+///
+/// Source: `tensorflow/python/ops/rnn_cell_impl.py` (1.15), `BasicLSTMCell.call` and `LSTMCell.call`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tf1Cell {
+    /// `[input + recurrent, 4·units]`, columns i, j, f, o; input rows first.
+    pub kernel: Array2<f32>,
+    /// `[4·units]`, columns i, j, f, o; the forget bias is not in it.
+    pub bias: Array1<f32>,
+    /// Added to the forget gate before the sigmoid.
+    pub forget_bias: f32,
+    /// φ, for the candidate and for the output.
+    pub activation: Activation,
+    /// Diagonal connections from the cell state, if the cell has them.
+    pub peepholes: Option<Peepholes>,
+    /// `[units, projected]`, if the output is projected.
+    pub projection: Option<Array2<f32>>,
+    /// The cell state is clipped to ± this.
+    pub cell_clip: Option<f32>,
+    /// The projected output is clipped to ± this.
+    pub projection_clip: Option<f32>,
+}
+
+impl Tf1Cell {
+    /// A plain cell: no peepholes, projection or clipping, tanh, forget bias 1.0 as every TensorFlow cell defaults to.
+    ///
+    /// # Errors
+    /// If the shapes do not describe an LSTM cell.
+    pub fn new(kernel: Array2<f32>, bias: Array1<f32>) -> Result<Tf1Cell, CellError> {
+        let cell = Tf1Cell {
+            kernel,
+            bias,
+            forget_bias: 1.0,
+            activation: Activation::Tanh,
+            peepholes: None,
+            projection: None,
+            cell_clip: None,
+            projection_clip: None,
+        };
+        cell.check()?;
+        Ok(cell)
+    }
+
+    /// Checks that all shapes fit together; to be called after a field was changed by hand.
+    ///
+    /// # Errors
+    /// If they do not.
+    pub fn check(&self) -> Result<(), CellError> {
+        let (rows, columns) = self.kernel.dim();
+        if columns == 0 || columns % 4 != 0 {
+            return Err(CellError::Columns { rows, columns });
+        }
+        let units = columns / 4;
+        let shape = |tensor, found: &[usize], expected: Vec<usize>| {
+            if found == expected {
+                Ok(())
+            } else {
+                Err(CellError::Shape { tensor, found: found.to_vec(), expected, units })
+            }
+        };
+        shape("bias", self.bias.shape(), vec![columns])?;
+        if let Some(p) = &self.projection {
+            shape("projection", p.shape(), vec![units, p.ncols().max(1)])?;
+        }
+        if let Some(p) = &self.peepholes {
+            shape("peephole of the input gate", p.input.shape(), vec![units])?;
+            shape("peephole of the forget gate", p.forget.shape(), vec![units])?;
+            shape("peephole of the output gate", p.output.shape(), vec![units])?;
+        }
+        let recurrent = self.recurrent_size();
+        if rows <= recurrent {
+            let what = if self.projection.is_some() { "projected units" } else { "units" };
+            return Err(CellError::NoInput { rows, columns, units, recurrent, what });
+        }
+        Ok(())
+    }
+
+    /// Width of the cell state.
+    pub fn units(&self) -> usize {
+        self.kernel.ncols() / 4
+    }
+
+    /// Width of the output, which is also the recurrent input: `projected` with a projection, else `units`.
+    pub fn recurrent_size(&self) -> usize {
+        self.projection.as_ref().map_or(self.units(), Array2::ncols)
+    }
+
+    /// Width of the input.
+    pub fn input_size(&self) -> usize {
+        self.kernel.nrows() - self.recurrent_size()
+    }
+}
+
+/// An LSTM layer of Keras: kernels apart, forget bias inside the bias.
+///
+/// ```text
+/// [i f c̃ o] = x · kernel + h · recurrent_kernel + bias
+/// c' = ρ(f) ⊙ c + ρ(i) ⊙ φ(c̃)
+/// h' = ρ(o) ⊙ φ(c')
+/// ```
+///
+/// Source: `tf_keras/layers/rnn/lstm.py`, `keras/src/layers/rnn/lstm.py`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KerasCell {
+    /// `[input, 4·units]`, columns i, f, c, o.
+    pub kernel: Array2<f32>,
+    /// `[units, 4·units]`, columns i, f, c, o.
+    pub recurrent_kernel: Array2<f32>,
+    /// `[4·units]`, columns i, f, c, o; zeros for a layer without bias.
+    pub bias: Array1<f32>,
+    /// φ, for the candidate and for the output.
+    pub activation: Activation,
+    /// ρ, for the three gates.
+    pub recurrent_activation: Activation,
+    /// The layer reads its input last step first, and returns outputs in that order.
+    pub go_backwards: bool,
+}
+
+impl KerasCell {
+    /// A layer with Keras 2's and 3's default activations.
+    ///
+    /// # Errors
+    /// If the shapes do not describe an LSTM layer.
+    pub fn new(kernel: Array2<f32>, recurrent_kernel: Array2<f32>, bias: Array1<f32>) -> Result<KerasCell, CellError> {
+        let (rows, columns) = kernel.dim();
+        if columns == 0 || columns % 4 != 0 {
+            return Err(CellError::Columns { rows, columns });
+        }
+        let units = columns / 4;
+        if rows == 0 {
+            return Err(CellError::Shape {
+                tensor: "kernel",
+                found: vec![rows, columns],
+                expected: vec![1, columns],
+                units,
+            });
+        }
+        if recurrent_kernel.dim() != (units, columns) {
+            let found = recurrent_kernel.shape().to_vec();
+            return Err(CellError::Shape { tensor: "recurrent_kernel", found, expected: vec![units, columns], units });
+        }
+        if bias.len() != columns {
+            return Err(CellError::Shape { tensor: "bias", found: vec![bias.len()], expected: vec![columns], units });
+        }
+        Ok(KerasCell {
+            kernel,
+            recurrent_kernel,
+            bias,
+            activation: Activation::Tanh,
+            recurrent_activation: Activation::Sigmoid,
+            go_backwards: false,
+        })
+    }
+
+    /// Width of the state and of the output.
+    pub fn units(&self) -> usize {
+        self.kernel.ncols() / 4
+    }
+
+    /// Width of the input.
+    pub fn input_size(&self) -> usize {
+        self.kernel.nrows()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_rows_for_an_input_is_refused_in_words() {
+        let error = Tf1Cell::new(Array2::zeros((100, 400)), Array1::zeros(400)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "kernel is [100, 400]: 400 columns mean 100 units, and 100 rows leave no room for an input beside 100 units"
+        );
+    }
+
+    #[test]
+    fn sizes_follow_from_kernel_and_projection() {
+        let mut cell = Tf1Cell::new(Array2::zeros((13, 32)), Array1::zeros(32)).unwrap();
+        assert_eq!((cell.units(), cell.input_size(), cell.recurrent_size()), (8, 5, 8));
+        cell.projection = Some(Array2::zeros((8, 4)));
+        cell.check().unwrap();
+        assert_eq!((cell.units(), cell.input_size(), cell.recurrent_size()), (8, 9, 4));
+    }
+
+    #[test]
+    fn misshapen_tensors_are_refused() {
+        assert!(matches!(Tf1Cell::new(Array2::zeros((13, 33)), Array1::zeros(33)), Err(CellError::Columns { .. })));
+        assert!(matches!(Tf1Cell::new(Array2::zeros((13, 0)), Array1::zeros(0)), Err(CellError::Columns { .. })));
+        assert!(matches!(Tf1Cell::new(Array2::zeros((13, 32)), Array1::zeros(31)), Err(CellError::Shape { .. })));
+        let keras = |k, u, b| KerasCell::new(Array2::zeros(k), Array2::zeros(u), Array1::zeros(b));
+        assert!(keras((5, 32), (8, 32), 32).is_ok());
+        assert!(matches!(keras((5, 32), (7, 32), 32), Err(CellError::Shape { tensor: "recurrent_kernel", .. })));
+        assert!(matches!(keras((5, 32), (8, 32), 64), Err(CellError::Shape { tensor: "bias", .. })));
+    }
+}

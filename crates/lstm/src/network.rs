@@ -1,0 +1,128 @@
+//! How cells are wired: stacks, and two directions side by side.
+
+use std::fmt;
+
+/// Cells of one kind, wired as TensorFlow 1.x and Keras wire them.
+///
+/// | TensorFlow 1.x | here |
+/// |---|---|
+/// | `dynamic_rnn(cell)` | `Cell` |
+/// | `MultiRNNCell([a, b])` | `Stack([Cell, Cell])` |
+/// | `bidirectional_dynamic_rnn(a, b)` | `Bidirectional { Cell, Cell }` |
+/// | `stack_bidirectional_dynamic_rnn` | `Stack([Bidirectional, Bidirectional])` |
+/// | `bidirectional_dynamic_rnn` over `MultiRNNCell`s | `Bidirectional { Stack, Stack }`: another network than the line above |
+#[derive(Clone, Debug, PartialEq)]
+pub enum Network<C> {
+    /// One cell run over the sequence.
+    Cell(C),
+    /// Each part reads the output of the part before it.
+    Stack(Vec<Network<C>>),
+    /// Two parts read the same input, one of them last step first; outputs are joined on the last axis, forward first,
+    /// both in the order of the input's steps.
+    Bidirectional {
+        /// Reads first step first.
+        forward: Box<Network<C>>,
+        /// Reads last step first.
+        backward: Box<Network<C>>,
+    },
+}
+
+/// Whether a cell reads its sequence first step first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// First step first.
+    Forward,
+    /// Last step first.
+    Backward,
+}
+
+impl Direction {
+    /// `forward` or `backward`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::Forward => "forward",
+            Direction::Backward => "backward",
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where in a network a cell stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Depth in the stack, from 0.
+    pub layer: usize,
+    /// Reading direction.
+    pub direction: Direction,
+}
+
+impl<C> Network<C> {
+    /// The cells in their fixed order: stacks from the bottom, forward before backward. Initial states, traces and
+    /// comparisons use the same order.
+    pub fn cells(&self) -> Vec<&C> {
+        self.placed_cells().into_iter().map(|(_, cell)| cell).collect()
+    }
+
+    /// The cells with their places, in the order of [`cells`](Self::cells).
+    pub fn placed_cells(&self) -> Vec<(Place, &C)> {
+        let mut cells = vec![];
+        self.collect(Place { layer: 0, direction: Direction::Forward }, &mut cells);
+        cells
+    }
+
+    fn collect<'a>(&'a self, place: Place, cells: &mut Vec<(Place, &'a C)>) {
+        match self {
+            Network::Cell(cell) => cells.push((place, cell)),
+            Network::Stack(parts) => {
+                for (depth, part) in parts.iter().enumerate() {
+                    part.collect(Place { layer: place.layer + depth, ..place }, cells);
+                }
+            }
+            Network::Bidirectional { forward, backward } => {
+                forward.collect(place, cells);
+                backward.collect(Place { direction: Direction::Backward, ..place }, cells);
+            }
+        }
+    }
+
+    /// The same wiring with each cell replaced, in the order of [`cells`](Self::cells).
+    ///
+    /// # Errors
+    /// The first error of `f`.
+    pub fn try_map<D, E>(&self, f: &mut impl FnMut(&C) -> Result<D, E>) -> Result<Network<D>, E> {
+        Ok(match self {
+            Network::Cell(cell) => Network::Cell(f(cell)?),
+            Network::Stack(parts) => Network::Stack(parts.iter().map(|p| p.try_map(f)).collect::<Result<_, _>>()?),
+            Network::Bidirectional { forward, backward } => {
+                let forward = Box::new(forward.try_map(f)?);
+                let backward = Box::new(backward.try_map(f)?);
+                Network::Bidirectional { forward, backward }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_come_bottom_up_and_forward_first() {
+        let pair =
+            |a, b| Network::Bidirectional { forward: Box::new(Network::Cell(a)), backward: Box::new(Network::Cell(b)) };
+        let net = Network::Stack(vec![pair("f0", "b0"), pair("f1", "b1")]);
+        let placed: Vec<_> = net.placed_cells().into_iter().map(|(p, c)| (*c, p.layer, p.direction.as_str())).collect();
+        assert_eq!(placed, [("f0", 0, "forward"), ("b0", 0, "backward"), ("f1", 1, "forward"), ("b1", 1, "backward")]);
+        let inside = Network::Bidirectional {
+            forward: Box::new(Network::Stack(vec![Network::Cell("f0"), Network::Cell("f1")])),
+            backward: Box::new(Network::Stack(vec![Network::Cell("b0"), Network::Cell("b1")])),
+        };
+        assert_eq!(inside.cells(), [&"f0", &"f1", &"b0", &"b1"]);
+        assert_eq!(inside.placed_cells()[3].0, Place { layer: 1, direction: Direction::Backward });
+    }
+}

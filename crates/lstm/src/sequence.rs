@@ -1,0 +1,60 @@
+//! What goes into a network, and what comes out of it at every step.
+
+use ndarray::{Array2, Array3};
+
+/// State of one cell for a batch of sequences.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Output fed back, `[sequences, recurrent]` (`units` wide, or `projected` with a projection).
+    pub h: Array2<f32>,
+    /// Cell state, `[sequences, units]`.
+    pub c: Array2<f32>,
+}
+
+/// A batch of input sequences with the state each cell starts from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// `[sequences, timesteps, input]`.
+    pub x: Array3<f32>,
+    /// Valid steps of each sequence, at most `timesteps`; `None` when all are valid. Steps past the end give zeros and
+    /// leave the state as it was, as `dynamic_rnn`'s `sequence_length` does; a backward cell starts at the last valid
+    /// step.
+    pub lengths: Option<Vec<usize>>,
+    /// One state per cell, in the order of [`Network::cells`](crate::Network::cells).
+    pub initial: Vec<State>,
+}
+
+impl Batch {
+    /// Sequences in the batch.
+    pub fn sequences(&self) -> usize {
+        self.x.dim().0
+    }
+
+    /// Steps of the longest sequence.
+    pub fn timesteps(&self) -> usize {
+        self.x.dim().1
+    }
+
+    /// Whether `step` of `sequence` lies before that sequence's end.
+    pub fn is_valid(&self, sequence: usize, step: usize) -> bool {
+        self.lengths.as_ref().is_none_or(|lengths| step < lengths[sequence])
+    }
+}
+
+/// What one cell computed, at each step of the input whatever direction the cell reads in. Zero past a sequence's end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellTrace<T> {
+    /// Output, `[sequences, timesteps, recurrent]`.
+    pub h: Array3<T>,
+    /// Cell state, `[sequences, timesteps, units]`.
+    pub c: Array3<T>,
+}
+
+/// What a whole network computed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trace<T> {
+    /// One trace per cell, in the order of [`Network::cells`](crate::Network::cells).
+    pub cells: Vec<CellTrace<T>>,
+    /// The network's output, `[sequences, timesteps, output]`.
+    pub output: Array3<T>,
+}

@@ -1,0 +1,46 @@
+//! `.npz` files of float arrays, as NumPy writes them.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use ndarray::{ArrayD, IxDyn};
+
+pub(crate) fn read(path: &Path) -> BTreeMap<String, ArrayD<f32>> {
+    let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut archive = zip::ZipArchive::new(file).expect("npz is a zip archive");
+    let mut arrays = BTreeMap::new();
+    for index in 0..archive.len() {
+        let mut member = archive.by_index(index).expect("a member");
+        let name = member.name().expect("a name").trim_end_matches(".npy").to_owned();
+        let mut bytes = vec![];
+        member.read_to_end(&mut bytes).expect("a member can be read");
+        arrays.insert(name, array(&bytes));
+    }
+    arrays
+}
+
+/// One version 1 `.npy`: magic, version, header length, header, data.
+fn array(bytes: &[u8]) -> ArrayD<f32> {
+    assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00", "npy version 1");
+    let header_end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = std::str::from_utf8(&bytes[10..header_end]).expect("an ASCII header");
+    assert!(header.contains("'fortran_order': False"), "row-major: {header}");
+    let between = |start: &str, end: char| {
+        let rest = &header[header.find(start).expect("a header field") + start.len()..];
+        &rest[..rest.find(end).expect("its end")]
+    };
+    let shape: Vec<usize> = between("'shape': (", ')')
+        .split(',')
+        .filter(|s| !s.trim().is_empty())
+        .map(|s| s.trim().parse().expect("a size"))
+        .collect();
+    let data = &bytes[header_end..];
+    let values: Vec<f32> = match between("'descr': '", '\'') {
+        "<f4" => data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes"))).collect(),
+        "<f8" => data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("8 bytes")) as f32).collect(),
+        "<i4" => data.chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().expect("4 bytes")) as f32).collect(),
+        other => panic!("npy of {other}"),
+    };
+    ArrayD::from_shape_vec(IxDyn(&shape), values).expect("as many elements as the shape says")
+}
