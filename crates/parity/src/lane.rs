@@ -1,0 +1,42 @@
+//! What a lane is: weights and inputs in, a trace out.
+
+use lstm::{Batch, Network, Trace};
+use thiserror::Error;
+
+/// An implementation of an LSTM under comparison. `C` is the form of the weights it runs: [`lstm::Tf1Cell`] or
+/// [`lstm::KerasCell`].
+pub trait Lane<C> {
+    /// A short name for reports, such as `keras (tensor operations)`.
+    fn name(&self) -> String;
+
+    /// Runs the network over every sequence of the batch and returns what each cell computed at each step.
+    ///
+    /// # Errors
+    /// If the lane cannot run this network, or the device fails.
+    fn run(&self, network: &Network<C>, batch: &Batch) -> Result<Trace<f32>, LaneError>;
+}
+
+/// A lane could not produce a trace.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum LaneError {
+    /// The batch does not fit the network.
+    #[error("{what}: expected {expected:?}, found {found:?}")]
+    Shape {
+        /// Which part of the batch.
+        what: String,
+        /// The shape the network calls for.
+        expected: Vec<usize>,
+        /// The shape given.
+        found: Vec<usize>,
+    },
+    /// The device failed.
+    #[error("{lane} on {device}: {message}")]
+    Device {
+        /// The lane's name.
+        lane: String,
+        /// The device's name.
+        device: String,
+        /// What the runtime said.
+        message: String,
+    },
+}

@@ -1,0 +1,26 @@
+//! Runs two LSTM implementations over the same inputs and judges their divergence.
+//!
+//! The crate knows neither Burn nor files nor the screen: a [`Lane`] is anything that turns weights and inputs into a
+//! trace. [`verify()`] measures, [`conclude`] judges.
+
+#![warn(missing_docs)]
+
+pub mod bound;
+mod divergence;
+pub mod inputs;
+mod lane;
+mod local;
+pub mod random;
+mod verdict;
+mod verify;
+pub mod weights;
+
+pub use bound::ActivationBudget;
+pub use divergence::{Divergence, Place, StateKind, ulp_at, ulp_distance};
+pub use inputs::InputSpec;
+pub use lane::{Lane, LaneError};
+pub use local::LocalError;
+pub use verdict::{Reason, Verdict, conclude};
+pub use verify::{
+    CARRIED_FACTOR, CARRIED_ULP, CellReport, LaneFailure, Lanes, Side, StepReport, Subject, stages, verify,
+};

@@ -1,0 +1,159 @@
+//! The exact comparison: candidate against the right conversion, element by element.
+
+use lstm::{Activation, KerasCell};
+
+/// One tensor of a layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorDifference {
+    /// `kernel`, `recurrent_kernel` or `bias`.
+    pub tensor: &'static str,
+    /// Elements.
+    pub count: usize,
+    /// Elements whose bits differ.
+    pub differing: usize,
+    /// Largest |Δ|; NaN if one of the values is.
+    pub max_abs: f64,
+    /// Row and column of the largest difference (row 0 for a bias).
+    pub at: Option<(usize, usize)>,
+    /// The value of the right conversion there.
+    pub expected: f64,
+    /// The candidate's value there.
+    pub found: f64,
+}
+
+/// How a candidate layer's weights and settings compare with the right conversion's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightsReport {
+    /// The three tensors.
+    pub tensors: Vec<TensorDifference>,
+    /// Settings that differ, in words.
+    pub settings: Vec<String>,
+}
+
+impl WeightsReport {
+    /// Every element equal, bit for bit, and every setting too.
+    pub fn equal(&self) -> bool {
+        // Counted both ways: a report of nothing is not an equality.
+        !self.tensors.is_empty()
+            && self.tensors.iter().all(|t| t.count > 0 && t.differing == 0)
+            && self.settings.is_empty()
+    }
+
+    /// Elements compared.
+    pub fn count(&self) -> usize {
+        self.tensors.iter().map(|t| t.count).sum()
+    }
+
+    /// Elements whose bits differ.
+    pub fn differing(&self) -> usize {
+        self.tensors.iter().map(|t| t.differing).sum()
+    }
+}
+
+/// Compares two layers of the same shape.
+///
+/// # Panics
+/// If the shapes differ: the caller matches layers by shape first.
+pub fn compare(expected: &KerasCell, found: &KerasCell) -> WeightsReport {
+    assert_eq!(expected.kernel.dim(), found.kernel.dim(), "layers are matched by shape before they are compared");
+    assert_eq!(expected.recurrent_kernel.dim(), found.recurrent_kernel.dim(), "same units");
+    let columns = expected.kernel.ncols();
+    let tensor = |tensor, a: &mut dyn Iterator<Item = &f32>, b: &mut dyn Iterator<Item = &f32>| {
+        let mut difference =
+            TensorDifference { tensor, count: 0, differing: 0, max_abs: 0.0, at: None, expected: 0.0, found: 0.0 };
+        for (index, (a, b)) in a.zip(b).enumerate() {
+            difference.count += 1;
+            // Bits, so that NaN equals itself here (the finiteness check reports it) and 0 differs from −0.
+            if a.to_bits() == b.to_bits() {
+                continue;
+            }
+            difference.differing += 1;
+            let delta = (f64::from(*a) - f64::from(*b)).abs();
+            if difference.at.is_none() || delta.is_nan() || delta > difference.max_abs {
+                difference.at = Some((index / columns, index % columns));
+                difference.max_abs = delta;
+                (difference.expected, difference.found) = (f64::from(*a), f64::from(*b));
+            }
+        }
+        difference
+    };
+    let mut settings = vec![];
+    let mut setting = |what, expected: String, found: String| {
+        if expected != found {
+            settings.push(format!("{what} is {found}, the right conversion has {expected}"));
+        }
+    };
+    let name = |a: Activation| a.to_string();
+    setting("activation", name(expected.activation), name(found.activation));
+    setting("recurrent_activation", name(expected.recurrent_activation), name(found.recurrent_activation));
+    setting("go_backwards", expected.go_backwards.to_string(), found.go_backwards.to_string());
+    WeightsReport {
+        tensors: vec![
+            tensor("kernel", &mut expected.kernel.iter(), &mut found.kernel.iter()),
+            tensor("recurrent_kernel", &mut expected.recurrent_kernel.iter(), &mut found.recurrent_kernel.iter()),
+            tensor("bias", &mut expected.bias.iter(), &mut found.bias.iter()),
+        ],
+        settings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array1, Array2};
+
+    fn layer() -> KerasCell {
+        KerasCell::new(Array2::ones((2, 12)), Array2::ones((3, 12)), Array1::ones(12)).unwrap()
+    }
+
+    #[test]
+    fn equal_layers_are_equal() {
+        let report = compare(&layer(), &layer());
+        assert!(report.equal());
+        assert_eq!((report.count(), report.differing()), (24 + 36 + 12, 0));
+    }
+
+    #[test]
+    fn one_bit_in_any_tensor_is_a_difference_with_its_place() {
+        let next = f32::from_bits(1f32.to_bits() + 1);
+        let mut kernel = layer();
+        kernel.kernel[[1, 5]] = next;
+        let mut recurrent = layer();
+        recurrent.recurrent_kernel[[2, 11]] = next;
+        let mut bias = layer();
+        bias.bias[7] = next;
+        for (found, tensor, at) in [(kernel, 0, (1, 5)), (recurrent, 1, (2, 11)), (bias, 2, (0, 7))] {
+            let report = compare(&layer(), &found);
+            assert!(!report.equal());
+            assert_eq!((report.differing(), report.tensors[tensor].at), (1, Some(at)));
+        }
+    }
+
+    #[test]
+    fn settings_count_as_much_as_weights() {
+        let relu = KerasCell { activation: Activation::Relu, ..layer() };
+        let hard = KerasCell { recurrent_activation: Activation::HardSigmoidKeras3, ..layer() };
+        let backwards = KerasCell { go_backwards: true, ..layer() };
+        for found in [relu, hard, backwards] {
+            let report = compare(&layer(), &found);
+            assert!(!report.equal() && report.settings.len() == 1, "{report:?}");
+        }
+    }
+
+    #[test]
+    fn nan_and_signed_zero_are_differences() {
+        for bad in [f32::NAN, -1.0] {
+            let mut found = layer();
+            found.bias[0] = bad;
+            assert!(!compare(&layer(), &found).equal());
+        }
+        let (mut a, mut b) = (layer(), layer());
+        (a.bias[0], b.bias[0]) = (0.0, -0.0);
+        assert_eq!(compare(&a, &b).differing(), 1);
+    }
+
+    #[test]
+    fn nothing_compared_is_not_equal() {
+        assert!(!WeightsReport { tensors: vec![], settings: vec![] }.equal());
+    }
+}
