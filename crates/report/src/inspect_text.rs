@@ -1,0 +1,121 @@
+//! Inspection, conversion and devices for people.
+
+use std::fmt::Write;
+
+use crate::document::{Convert, Devices, Inspect, Lstm};
+use crate::{Style, printable};
+
+/// What a checkpoint holds.
+pub fn inspect(document: &Inspect, style: Style) -> String {
+    let mut out = String::new();
+    let version = document
+        .tensorflow_version
+        .as_ref()
+        .map_or_else(String::new, |v| format!(", graph of TensorFlow {}", printable(v)));
+    let _ = writeln!(
+        out,
+        "{}  checkpoint {}{version}",
+        style.heading(&printable(&document.path)),
+        document.format.to_uppercase()
+    );
+    let _ = writeln!(out, "{} variables, every checksum verified", document.variables.len());
+
+    let _ = writeln!(out, "\n{}", style.heading("LSTMs"));
+    if document.lstms.is_empty() {
+        let _ = writeln!(out, "  none found");
+    }
+    for lstm in &document.lstms {
+        one_lstm(&mut out, lstm, style);
+    }
+    for bad in &document.malformed {
+        let _ = writeln!(out, "  {}  {}: {}", style.bad("malformed"), printable(&bad.name), printable(&bad.problem));
+    }
+    for note in &document.notes {
+        let _ = writeln!(out, "  note: {}", printable(note));
+    }
+
+    let _ = writeln!(out, "\n{}", style.heading("Variables"));
+    let width = document.variables.iter().map(|v| printable(&v.name).chars().count()).max().unwrap_or(0).min(60);
+    for v in &document.variables {
+        let shape = format!("{:?}", v.shape);
+        let _ = writeln!(out, "  {:<width$}  {:<8} {:<14} {}", printable(&v.name), v.dtype, shape, v.sha256);
+    }
+    if !document.ignored.is_empty() {
+        let _ = writeln!(out, "\n{}", style.heading("Not part of an LSTM"));
+        for ignored in &document.ignored {
+            let _ = writeln!(out, "  {:<width$}  {}", printable(&ignored.name), printable(&ignored.why));
+        }
+    }
+    out
+}
+
+fn one_lstm(out: &mut String, lstm: &Lstm, style: Style) {
+    let _ = writeln!(out, "  {}", style.heading(&printable(&lstm.name)));
+    let _ = writeln!(
+        out,
+        "    {}, {} inputs, {} units, layer {} of {}, {}",
+        lstm.cell,
+        lstm.input_size,
+        lstm.units,
+        lstm.layer,
+        printable(&lstm.network),
+        lstm.direction
+    );
+    let _ = writeln!(out, "    forget bias {} ({})", lstm.forget_bias.value, lstm.forget_bias.origin);
+    let _ = writeln!(out, "    activation {} ({})", lstm.activation.value, lstm.activation.origin);
+    if let Some(width) = lstm.projection {
+        let _ = writeln!(out, "    projected to {width}");
+    }
+    if lstm.peephole {
+        let _ = writeln!(out, "    peepholes");
+    }
+    if let Some(clip) = lstm.cell_clip {
+        let _ = writeln!(out, "    cell state clipped to ±{clip} (read from the graph)");
+    }
+    let keras = match &lstm.keras.reason {
+        None => "can be a Keras LSTM".to_owned(),
+        Some(reason) => format!("cannot be a Keras LSTM: {reason}"),
+    };
+    let _ = writeln!(out, "    {keras}");
+}
+
+/// What a conversion wrote.
+pub fn convert(document: &Convert, style: Style) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "{} {} ({})", style.good("wrote"), printable(&document.output), document.format);
+    for layer in &document.layers {
+        let cells: Vec<_> = layer.cells.iter().map(|c| printable(c)).collect();
+        let units: Vec<String> = layer.units.iter().map(usize::to_string).collect();
+        let _ = writeln!(
+            out,
+            "  {} <- {}: {} inputs, {} units",
+            layer.layer,
+            cells.join(" + "),
+            layer.input_size,
+            units.join(" + ")
+        );
+        for (cell, (bias, activation)) in cells.iter().zip(layer.forget_bias.iter().zip(&layer.activation)) {
+            let whose = if cells.len() > 1 { format!(" of {cell}") } else { String::new() };
+            let _ = writeln!(
+                out,
+                "    forget bias {} folded in{whose} ({}); activation {activation}",
+                bias.value, bias.origin
+            );
+        }
+    }
+    for note in &document.notes {
+        let _ = writeln!(out, "  note: {}", printable(note));
+    }
+    let _ = writeln!(out, "  sha256 {}", document.sha256);
+    out
+}
+
+/// The devices found.
+pub fn devices(document: &Devices, style: Style) -> String {
+    let mut out = String::new();
+    for device in &document.devices {
+        let _ = writeln!(out, "{:<8} {}", style.heading(&device.choice), printable(&device.name));
+        let _ = writeln!(out, "         {}, {}, {}", device.kind, device.backend, printable(&device.driver));
+    }
+    out
+}
