@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use crate::checkpoint::Variable;
 use crate::proto::{BundleEntry, BundleHeader};
@@ -14,7 +15,7 @@ use crate::slices::{self, Region, assemble};
 use crate::source::Source;
 use crate::string_tensor;
 use crate::table::{Table, unmask};
-use crate::tensor::element_count;
+use crate::tensor::{element_count, hex};
 use crate::tensor_proto::dims;
 use crate::{DType, Error, Tensor, data_files};
 
@@ -154,27 +155,37 @@ impl Bundle {
         assemble(entry.dtype, &entry.shape, &parts).map(Some).map_err(wrong)
     }
 
+    /// The digest of the variable `name`; `None` if there is none.
+    pub(crate) fn sha256(&self, name: &str) -> Result<Option<String>, Error> {
+        match self.entries.get(name.as_bytes()) {
+            // The bytes in the file are those of the tensor.
+            Some(entry) if entry.slices.is_empty() && entry.dtype.word().is_some() && !self.big_endian => {
+                let (source, size) = self.place(name, entry)?;
+                let (mut crc, mut digest) = (0, Sha256::new());
+                source.stream(entry.offset, size, |chunk| {
+                    crc = crc32c::crc32c_append(crc, chunk);
+                    digest.update(chunk);
+                })?;
+                if crc != entry.crc {
+                    return Err(bad_crc(source, name, entry.crc, crc));
+                }
+                Ok(Some(hex(&digest.finalize())))
+            }
+            _ => Ok(self.read(name)?.map(|tensor| tensor.sha256())),
+        }
+    }
+
     fn read_entry(&self, name: &str, entry: &Entry) -> Result<Tensor, Error> {
-        let unsupported =
-            || Error::Unsupported { path: self.index.clone(), variable: name.to_owned(), dtype: entry.dtype };
         let word = match entry.dtype {
             DType::String => 1,
-            fixed => fixed.word().ok_or_else(unsupported)?,
+            fixed => fixed.word().ok_or_else(|| self.unsupported(name, entry))?,
         };
-        let (Some(source), Ok(size)) = (self.data.get(&entry.shard), usize::try_from(entry.size)) else {
-            return Err(unsupported());
-        };
-        let bad_crc = |stored, computed| Error::TensorChecksum {
-            path: source.path().to_owned(),
-            variable: name.to_owned(),
-            stored,
-            computed,
-        };
+        let (source, size) = self.place(name, entry)?;
         if entry.dtype == DType::String {
             let bytes = source.read(entry.offset, size)?;
             return string_tensor::decode(&bytes, &entry.shape, entry.elements, entry.crc, self.big_endian).map_err(
                 |e| match e {
-                    string_tensor::Problem::Checksum { stored, computed } => bad_crc(stored, computed),
+                    string_tensor::Problem::Checksum { stored, computed } => bad_crc(source, name, stored, computed),
                     string_tensor::Problem::Lengths => entry_error(
                         source.path(),
                         name.as_bytes(),
@@ -187,12 +198,22 @@ impl Bundle {
         let mut crc = 0;
         let mut bytes = source.read_with(entry.offset, size, |chunk| crc = crc32c::crc32c_append(crc, chunk))?;
         if crc != entry.crc {
-            return Err(bad_crc(entry.crc, crc));
+            return Err(bad_crc(source, name, entry.crc, crc));
         }
         if self.big_endian {
             bytes.chunks_mut(word).for_each(<[u8]>::reverse);
         }
-        Tensor::fixed(entry.dtype, entry.shape.clone(), bytes).ok_or_else(unsupported)
+        Tensor::fixed(entry.dtype, entry.shape.clone(), bytes).ok_or_else(|| self.unsupported(name, entry))
+    }
+
+    /// The data file that `entry` is in, and its size where it can be memory's.
+    fn place(&self, name: &str, entry: &Entry) -> Result<(&Source, usize), Error> {
+        let place = self.data.get(&entry.shard).zip(usize::try_from(entry.size).ok());
+        place.ok_or_else(|| self.unsupported(name, entry))
+    }
+
+    fn unsupported(&self, name: &str, entry: &Entry) -> Error {
+        Error::Unsupported { path: self.index.clone(), variable: name.to_owned(), dtype: entry.dtype }
     }
 }
 
@@ -275,6 +296,10 @@ impl Entry {
 
 fn entry_error(path: &Path, key: &[u8], expected: &'static str, found: String) -> Error {
     Error::Entry { path: path.to_owned(), variable: show(key), expected, found }
+}
+
+fn bad_crc(source: &Source, name: &str, stored: u32, computed: u32) -> Error {
+    Error::TensorChecksum { path: source.path().to_owned(), variable: name.to_owned(), stored, computed }
 }
 
 fn message(path: &Path, what: &str, message: &'static str, source: prost::DecodeError) -> Error {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::Checkpoint;
 use crate::proto::{Dim, SliceExtent, TensorShape, TensorSlice, VersionDef};
+use crate::source::CHUNK;
 use crate::table::mask;
 use crate::table_writer::{BlockType, TableWriter};
 use proptest::prelude::*;
@@ -103,7 +104,16 @@ fn floats(values: &[f32]) -> Vec<u8> {
 
 fn read_all(prefix: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
     let checkpoint = Checkpoint::open(prefix)?;
+    checkpoint.variables().iter().for_each(|v| drop(digest(&checkpoint, &v.name)));
     checkpoint.variables().iter().map(|v| Ok((v.name.clone(), checkpoint.read(&v.name)?))).collect()
+}
+
+/// Digests the variable in both ways, which have to agree, in errors too.
+fn digest(checkpoint: &Checkpoint, name: &str) -> Result<String, Error> {
+    let read = checkpoint.read(name).map(|tensor| tensor.sha256());
+    let streamed = checkpoint.sha256(name);
+    assert_eq!(format!("{streamed:?}"), format!("{read:?}"), "{name}");
+    streamed
 }
 
 #[test]
@@ -124,7 +134,7 @@ fn names_that_are_not_there() {
     let checkpoint = Checkpoint::open(dir.path()).unwrap();
     let slice = String::from_utf8(slice_key::encode("ab", &[])).unwrap();
     for name in ["", "\0f/parts", &slice] {
-        assert!(matches!(checkpoint.read(name), Err(Error::NoSuchVariable { .. })));
+        assert!(matches!(digest(&checkpoint, name), Err(Error::NoSuchVariable { .. })));
     }
     let error = checkpoint.read("rnn/vector").unwrap_err();
     assert!(error.to_string().contains("did you mean b/vector?"), "{error}");
@@ -260,14 +270,46 @@ fn a_data_file_that_changes_after_opening_is_refused() {
     Fixture::right().write(&prefix);
     let checkpoint = Checkpoint::open(&prefix).unwrap();
     std::fs::write(data_files::name(&prefix, 0, 2), b"").unwrap();
-    assert!(matches!(checkpoint.read("b/vector"), Err(Error::FileChanged { .. })));
-    assert!(checkpoint.read("c/step").is_ok());
+    assert!(matches!(digest(&checkpoint, "b/vector"), Err(Error::FileChanged { .. })));
+    assert!(digest(&checkpoint, "c/step").is_ok());
+}
+
+#[test]
+fn large_tensors_are_digested_in_pieces() {
+    let sizes = [CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7];
+    let bytes = |size| (0..size).map(|i| (i % 253) as u8).collect::<Vec<u8>>();
+    let mut f = Fixture::empty(1);
+    sizes.iter().for_each(|&n| f.add(n.to_string().as_bytes(), 4, &[n as i64], 0, &bytes(n)));
+    f.add(b"none", 1, &[0, 4], 0, &[]);
+    let dir = tempfile::tempdir().unwrap();
+    f.write(&dir.path().join("m"));
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    for n in sizes {
+        assert_eq!(digest(&checkpoint, &n.to_string()).unwrap(), hex(&Sha256::digest(bytes(n))));
+    }
+    assert_eq!(digest(&checkpoint, "none").unwrap(), hex(&Sha256::digest([])));
+
+    // A bit in each piece of the largest, which is followed by nothing.
+    for piece in 0..4 {
+        let mut flipped = f.clone();
+        let at = flipped.data[0].len() - 7 - piece * CHUNK;
+        flipped.data[0][at] ^= 0x20;
+        flipped.write(&dir.path().join("m"));
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let errors = sizes.map(|n| digest(&checkpoint, &n.to_string()).err());
+        assert!(matches!(errors, [None, None, None, Some(Error::TensorChecksum { .. })]), "{errors:?}");
+    }
+    f.data[0].pop();
+    std::fs::write(data_files::name(&dir.path().join("m"), 0, 1), &f.data[0]).unwrap();
+    assert!(matches!(digest(&checkpoint, &sizes[0].to_string()), Err(Error::FileChanged { .. })));
+    assert!(matches!(Checkpoint::open(dir.path()), Err(Error::OutsideFile { .. })));
 }
 
 /// Opens and reads what is at `prefix`: it may fail, but what can be read must be as it was.
 fn never_other(prefix: &Path, originals: &BTreeMap<String, Tensor>) {
     let Ok(checkpoint) = Checkpoint::open(prefix) else { return };
     for variable in checkpoint.variables() {
+        let _ = digest(&checkpoint, &variable.name);
         if let Ok(tensor) = checkpoint.read(&variable.name) {
             assert_eq!(Some(&tensor), originals.get(&variable.name), "{}", variable.name);
         }

@@ -134,16 +134,20 @@ impl Checkpoint {
             Store::Bundle(_) => None,
             Store::SavedSlices(s) => s.read(name)?,
         };
-        tensor.ok_or_else(|| {
-            let last = |n: &str| n.rsplit('/').next().unwrap_or_default().to_owned();
-            let similar = self.variables.iter().filter(|v| last(&v.name) == last(name)).map(|v| v.name.clone());
-            Error::NoSuchVariable {
-                path: self.prefix.clone(),
-                variable: name.to_owned(),
-                count: self.variables.len(),
-                similar: similar.take(3).collect(),
-            }
-        })
+        tensor.ok_or_else(|| self.no_such_variable(name))
+    }
+
+    /// The same digest as [`Tensor::sha256`] of [`Checkpoint::read`], after the same checks, or the same error. Of most
+    /// variables of the V2 format only a piece at a time is in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchVariable`], or what is wrong with the files.
+    pub fn sha256(&self, name: &str) -> Result<String, Error> {
+        match &self.store {
+            Store::Bundle(b) if !name.starts_with('\0') => b.sha256(name)?.ok_or_else(|| self.no_such_variable(name)),
+            _ => Ok(self.read(name)?.sha256()),
+        }
     }
 
     /// The graph saved with it: of `P.meta`, or of the SavedModel that it is part of. `None` if there is no such file.
@@ -156,6 +160,17 @@ impl Checkpoint {
             None => Ok(None),
             Some(GraphFile::Meta(path)) => meta_graph::read_meta(path).map(Some),
             Some(GraphFile::SavedModel(path)) => meta_graph::read_saved_model(path).map(Some),
+        }
+    }
+
+    fn no_such_variable(&self, name: &str) -> Error {
+        let last = |n: &str| n.rsplit('/').next().unwrap_or_default().to_owned();
+        let similar = self.variables.iter().filter(|v| last(&v.name) == last(name)).map(|v| v.name.clone());
+        Error::NoSuchVariable {
+            path: self.prefix.clone(),
+            variable: name.to_owned(),
+            count: self.variables.len(),
+            similar: similar.take(3).collect(),
         }
     }
 }

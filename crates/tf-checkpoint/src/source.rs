@@ -1,13 +1,13 @@
 //! A file on disk, read by position, whose length must not change.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
 
 /// Bytes handed to a checksum at a time: small enough to be still in the cache after the read.
-const CHUNK: usize = 256 * 1024;
+pub(crate) const CHUNK: usize = 256 * 1024;
 
 /// A file of which parts are read. It is opened anew for each part, so that parts can be read by several threads.
 #[derive(Debug)]
@@ -47,24 +47,28 @@ impl Source {
 
     /// Like [`Source::read`], and shows each piece to `each` as it arrives.
     pub(crate) fn read_with(&self, offset: u64, size: usize, mut each: impl FnMut(&[u8])) -> Result<Vec<u8>, Error> {
-        let mut file = File::open(&self.path).map_err(|e| io("opening", &self.path, e))?;
-        self.check_length(&file.metadata().map_err(|e| io("reading", &self.path, e))?)?;
-        if !self.holds(offset, u64::try_from(size).unwrap_or(u64::MAX)) {
-            return Err(io("reading", &self.path, ErrorKind::UnexpectedEof.into()));
-        }
-        file.seek(SeekFrom::Start(offset)).map_err(|e| io("reading", &self.path, e))?;
+        let mut file = self.open_at(offset, size)?;
         let mut bytes = vec![0; size];
         for chunk in bytes.chunks_mut(CHUNK) {
-            match file.read_exact(chunk) {
-                Ok(()) => each(chunk),
-                Err(e) => {
-                    self.check_length(&file.metadata().map_err(|e| io("reading", &self.path, e))?)?;
-                    return Err(io("reading", &self.path, e));
-                }
-            }
+            self.fill(&mut file, chunk)?;
+            each(chunk);
         }
-        self.check_length(&file.metadata().map_err(|e| io("reading", &self.path, e))?)?;
+        self.check_length(&file)?;
         Ok(bytes)
+    }
+
+    /// Shows the same pieces to `each` as [`Source::read_with`], and keeps none of them.
+    pub(crate) fn stream(&self, offset: u64, size: usize, mut each: impl FnMut(&[u8])) -> Result<(), Error> {
+        let mut file = self.open_at(offset, size)?;
+        let mut buffer = vec![0; size.min(CHUNK)];
+        let mut left = size;
+        while left > 0 {
+            buffer.truncate(left);
+            self.fill(&mut file, &mut buffer)?;
+            each(&buffer);
+            left = left.saturating_sub(buffer.len());
+        }
+        self.check_length(&file)
     }
 
     /// The whole file.
@@ -73,11 +77,30 @@ impl Source {
         self.read(0, size)
     }
 
-    fn check_length(&self, now: &Metadata) -> Result<(), Error> {
-        if now.len() == self.len {
+    /// The file at `offset`, if it is as long as it was and has `size` bytes there.
+    fn open_at(&self, offset: u64, size: usize) -> Result<File, Error> {
+        let mut file = File::open(&self.path).map_err(|e| io("opening", &self.path, e))?;
+        self.check_length(&file)?;
+        if !self.holds(offset, u64::try_from(size).unwrap_or(u64::MAX)) {
+            return Err(io("reading", &self.path, ErrorKind::UnexpectedEof.into()));
+        }
+        file.seek(SeekFrom::Start(offset)).map_err(|e| io("reading", &self.path, e))?;
+        Ok(file)
+    }
+
+    fn fill(&self, file: &mut File, chunk: &mut [u8]) -> Result<(), Error> {
+        file.read_exact(chunk).or_else(|e| {
+            self.check_length(file)?;
+            Err(io("reading", &self.path, e))
+        })
+    }
+
+    fn check_length(&self, file: &File) -> Result<(), Error> {
+        let now = file.metadata().map_err(|e| io("reading", &self.path, e))?.len();
+        if now == self.len {
             return Ok(());
         }
-        Err(Error::FileChanged { path: self.path.clone(), before: self.len, now: now.len() })
+        Err(Error::FileChanged { path: self.path.clone(), before: self.len, now })
     }
 }
 
@@ -133,10 +156,42 @@ mod tests {
         for other in [&b"0123456789a"[..], b"012345678"] {
             std::fs::write(&path, other).unwrap();
             assert!(matches!(source.read(3, 4), Err(Error::FileChanged { before: 10, .. })));
+            assert!(matches!(source.stream(3, 4, |_| ()), Err(Error::FileChanged { before: 10, .. })));
         }
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(source.read(3, 4), Err(Error::Io { .. })));
+        assert!(matches!(source.stream(3, 4, |_| ()), Err(Error::Io { .. })));
         assert!(matches!(Source::open(dir.path()), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn a_stream_has_every_byte_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let all: Vec<u8> = (0..2 * CHUNK + 5).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &all).unwrap();
+        let source = Source::open(&path).unwrap();
+        for (offset, size) in [(0, all.len()), (3, 2 * CHUNK), (7, CHUNK), (4, CHUNK + 1), (1, 9), (all.len(), 0)] {
+            let mut pieces = Vec::new();
+            source.stream(offset as u64, size, |piece| pieces.push(piece.to_vec())).unwrap();
+            assert_eq!(pieces.len(), size.div_ceil(CHUNK));
+            assert!(pieces.concat() == all[offset..offset + size], "{size} bytes at {offset}");
+        }
+        assert!(matches!(source.stream(6, all.len(), |_| ()), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn a_file_that_changes_length_within_a_stream_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let length = 2 * CHUNK as u64;
+        for other in [length + 1, length - 1, CHUNK as u64, 0] {
+            std::fs::write(&path, vec![0; 2 * CHUNK]).unwrap();
+            let source = Source::open(&path).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            let outcome = source.stream(0, 2 * CHUNK, |_| file.set_len(other).unwrap());
+            assert!(matches!(outcome, Err(Error::FileChanged { before, now, .. }) if (before, now) == (length, other)));
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Tensor {
     /// SHA-256 of [`Tensor::bytes`], in lower-case hexadecimal.
     #[must_use]
     pub fn sha256(&self) -> String {
-        Sha256::digest(&self.bytes).iter().map(|b| format!("{b:02x}")).collect()
+        hex(&Sha256::digest(&self.bytes))
     }
 
     /// The elements as `f32` where that loses nothing: `float32` as it is, `float16` and `bfloat16` widened.
@@ -113,6 +113,11 @@ impl Tensor {
     fn words<const N: usize, T>(&self, f: impl Fn([u8; N]) -> T) -> Vec<T> {
         self.bytes.as_chunks::<N>().0.iter().map(|&b| f(b)).collect()
     }
+}
+
+/// A digest in lower-case hexadecimal.
+pub(crate) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// How many elements a tensor of this shape has; `None` if that does not fit.
