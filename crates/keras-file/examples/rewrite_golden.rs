@@ -32,8 +32,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 const MODEL: &str = "keras2/model.keras";
 
-const ALL: [(&str, Target); 3] =
-    [("legacy.h5", Target::LegacyWeights), ("model.weights.h5", Target::Weights), ("model.keras", Target::Keras)];
+const ALL: [(&str, Target); 5] = [
+    ("legacy.h5", Target::LegacyWeights),
+    ("model.weights.h5", Target::Weights),
+    ("model.keras", Target::Keras),
+    ("weights.npz", Target::Npz),
+    ("weights.safetensors", Target::Safetensors),
+];
 
 /// Cases that become the branches of one model: of equal lengths, and of different ones.
 const BRANCHES: [&[&str]; 3] = [

@@ -1,4 +1,4 @@
-//! `.keras`: a zip archive of `metadata.json`, `config.json` and `model.weights.h5`.
+//! Zip archives of untrusted content, and `.keras`: one of `metadata.json`, `config.json` and `model.weights.h5`.
 
 use std::io::{Cursor, Read, Write};
 
@@ -39,10 +39,26 @@ pub(crate) fn recognises(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04")
 }
 
-/// Unpacks the members into memory, checking sizes and checksums.
-pub(crate) fn unpack(bytes: &[u8]) -> Result<Archive, Problem> {
-    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    let mut zip = ZipArchive::new(Cursor::new(bytes))
+/// What a file begins with, for a message.
+pub(crate) fn beginning(bytes: &[u8]) -> String {
+    match bytes.get(..8).or_else(|| bytes.get(..)) {
+        None | Some([]) => "an empty file".to_owned(),
+        Some(start) => format!("a file that begins with {:?}", start.escape_ascii().to_string()),
+    }
+}
+
+pub(crate) fn size(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// Bytes that the compressed members of an archive of `length` bytes may become.
+pub(crate) fn inflated_limit(length: usize) -> u64 {
+    MAX_INFLATED_BYTES.min(size(length).saturating_mul(MAX_COMPRESSION))
+}
+
+/// Reads the directory of an archive. Names are unique, and not too many.
+pub(crate) fn open(bytes: &[u8]) -> Result<ZipArchive<Cursor<&[u8]>>, Problem> {
+    let zip = ZipArchive::new(Cursor::new(bytes))
         .map_err(|source| Problem::Zip { member: "central directory".to_owned(), source })?;
     if zip.has_duplicate_names() {
         return Err(Problem::DuplicateMember);
@@ -55,14 +71,18 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Archive, Problem> {
             found: zip.len().to_string(),
         });
     }
-    let metadata = text(METADATA, member(&mut zip, METADATA, MAX_JSON_BYTES, MAX_JSON_BYTES)?)?;
+    Ok(zip)
+}
+
+/// Unpacks the members of a `.keras` archive of `length` bytes into memory, checking sizes and checksums.
+pub(crate) fn unpack(zip: &mut ZipArchive<Cursor<&[u8]>>, length: usize) -> Result<Archive, Problem> {
+    let metadata = text(METADATA, member(zip, METADATA, MAX_JSON_BYTES, MAX_JSON_BYTES)?)?;
     let metadata: Metadata =
         serde_json::from_str(&metadata).map_err(|source| Problem::Json { document: METADATA, source })?;
-    let inflated = MAX_INFLATED_BYTES.min(length.saturating_mul(MAX_COMPRESSION));
     Ok(Archive {
         keras_version: metadata.keras_version,
-        config: text(CONFIG, member(&mut zip, CONFIG, MAX_JSON_BYTES, MAX_JSON_BYTES)?)?,
-        weights: member(&mut zip, WEIGHTS, length, inflated)?,
+        config: text(CONFIG, member(zip, CONFIG, MAX_JSON_BYTES, MAX_JSON_BYTES)?)?,
+        weights: member(zip, WEIGHTS, size(length), inflated_limit(length))?,
     })
 }
 
@@ -80,7 +100,6 @@ fn member(
     stored_limit: u64,
     inflated_limit: u64,
 ) -> Result<Vec<u8>, Problem> {
-    let damaged = |source| Problem::Zip { member: name.to_owned(), source };
     let Some(index) = zip.index_for_name(name) else {
         let mut members: Vec<_> =
             zip.file_names().map(|n| n.map_or_else(|_| "?".to_owned(), |n| n.into_owned())).take(10).collect();
@@ -90,19 +109,37 @@ fn member(
             expected: format!("a member {name:?} (sharded and npz weights are not supported)"),
         });
     };
+    content(zip, index, stored_limit, inflated_limit).map(|(_, content)| content)
+}
+
+/// Name and content of the member at `index`, limited as [`member`].
+pub(crate) fn content(
+    zip: &mut ZipArchive<Cursor<&[u8]>>,
+    index: usize,
+    stored_limit: u64,
+    inflated_limit: u64,
+) -> Result<(String, Vec<u8>), Problem> {
+    let name = match zip.name_for_index(index) {
+        Some(Ok(name)) => name.into_owned(),
+        Some(Err(source)) => return Err(Problem::Zip { member: format!("number {index}"), source }),
+        None => String::new(),
+    };
     let options = ZipReadOptions::new().enforce_header_consistency(true);
-    let file = zip.by_index_with_options(index, options).map_err(damaged)?;
+    let file = match zip.by_index_with_options(index, options) {
+        Ok(file) => file,
+        Err(source) => return Err(Problem::Zip { member: name, source }),
+    };
     let limit = match file.compression() {
         CompressionMethod::Stored => stored_limit,
         _ => inflated_limit,
     };
     // The declared size may lie: what counts is what comes out.
     let mut content = Vec::new();
-    let read = file
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut content)
-        .map_err(|source| Problem::ZipContent { member: name.to_owned(), source })?;
-    if u64::try_from(read).map_or(true, |read| read > limit) {
+    let read = match file.take(limit.saturating_add(1)).read_to_end(&mut content) {
+        Ok(read) => read,
+        Err(source) => return Err(Problem::ZipContent { member: name, source }),
+    };
+    if size(read) > limit {
         return Err(Problem::TooLarge {
             what: format!("zip member {name:?}"),
             limit,
@@ -110,27 +147,30 @@ fn member(
             found: "more".to_owned(),
         });
     }
-    Ok(content)
+    Ok((name, content))
 }
 
-/// Packs an archive; the same content gives the same bytes.
+/// Packs a `.keras` archive; the same content gives the same bytes.
 pub(crate) fn pack(keras_version: &str, config: &str, weights: &[u8]) -> Result<Vec<u8>, Problem> {
     // A date is required; a fixed one keeps the bytes the same from run to run.
     let metadata = serde_json::json!({
         "keras_version": keras_version,
         "date_saved": "1980-01-01@00:00:00",
     });
+    pack_members(&[(METADATA, metadata.to_string().as_bytes()), (CONFIG, config.as_bytes()), (WEIGHTS, weights)])
+}
+
+/// Packs members uncompressed, with the date that zip calls zero.
+pub(crate) fn pack_members(members: &[(&str, &[u8])]) -> Result<Vec<u8>, Problem> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::DEFAULT)
         .system(System::Unix)
         .unix_permissions(0o644);
-    for (name, content) in
-        [(METADATA, metadata.to_string().as_bytes()), (CONFIG, config.as_bytes()), (WEIGHTS, weights)]
-    {
+    for (name, content) in members {
         let large = u32::try_from(content.len()).is_err();
-        zip.start_file(name, options.large_file(large)).map_err(Problem::ZipWrite)?;
+        zip.start_file(*name, options.large_file(large)).map_err(Problem::ZipWrite)?;
         zip.write_all(content).map_err(|e| Problem::ZipWrite(e.into()))?;
     }
     Ok(zip.finish().map_err(Problem::ZipWrite)?.into_inner())

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::config::{Chain, model_json};
 use crate::error::Problem;
 use crate::layer::{Layer, LayerKind, Lstm};
-use crate::{archive, legacy_h5, weights_h5};
+use crate::{archive, legacy_h5, naming, npz, safetensors, weights_h5};
 
 /// The version that the files claim: they are written in its dialect.
 const KERAS_VERSION: &str = "2.15.0";
@@ -19,13 +19,18 @@ pub enum Target {
     Weights,
     /// `.keras`: a whole model, for Keras 2.12 and later.
     Keras,
+    /// `.npz`: arrays `<layer>/kernel`, `<layer>/recurrent_kernel` and `<layer>/bias` for `numpy.load`, with
+    /// `forward_layer/` and `backward_layer/` after the layer's name if it is bidirectional.
+    Npz,
+    /// `.safetensors`: the same arrays, for the library of that name.
+    Safetensors,
 }
 
 pub(crate) fn encode(chains: &[Vec<Layer>], target: Target) -> Result<Vec<u8>, Problem> {
     if chains.is_empty() || chains.iter().any(Vec::is_empty) {
         return Err(Problem::Empty);
     }
-    let mut names = Names::default();
+    let mut names = Names { in_paths: matches!(target, Target::Npz | Target::Safetensors), used: HashSet::new() };
     let chains: Vec<Chain<'_>> = chains
         .iter()
         .map(|layers| Chain {
@@ -41,6 +46,8 @@ pub(crate) fn encode(chains: &[Vec<Layer>], target: Target) -> Result<Vec<u8>, P
         Target::LegacyWeights => legacy_h5::tree(&flat(), KERAS_VERSION).into_bytes(),
         Target::Weights => weights_h5::tree(&flat(), &[]).into_bytes(),
         Target::Keras => keras(chains, &mut names),
+        Target::Npz => npz::write(&naming::arrays(&flat())),
+        Target::Safetensors => Ok(safetensors::write(&naming::arrays(&flat()))),
     }
 }
 
@@ -153,8 +160,9 @@ fn check_chain(chain: &Chain<'_>) -> Result<(), Problem> {
 }
 
 /// Layer names that every Keras accepts, each once.
-#[derive(Default)]
 struct Names {
+    /// Whether a name becomes part of the arrays' names, and must be found in them again.
+    in_paths: bool,
     used: HashSet<String>,
 }
 
@@ -168,6 +176,9 @@ impl Names {
             .collect();
         if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             name.insert_str(0, "lstm");
+        }
+        if self.in_paths {
+            name = naming::plain(&name);
         }
         let mut candidate = name.clone();
         let mut number = 0usize;

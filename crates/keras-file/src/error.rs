@@ -17,6 +17,7 @@ pub struct Error {
 #[derive(Debug)]
 enum Doing {
     Reading(PathBuf),
+    ReadingArrays(PathBuf),
     Decoding,
     Encoding,
 }
@@ -30,6 +31,10 @@ impl Error {
         Self { doing: Doing::Encoding, problem: Box::new(problem) }
     }
 
+    pub(crate) fn in_arrays(problem: Problem, file: &Path) -> Self {
+        Self { doing: Doing::ReadingArrays(file.to_path_buf()), problem: Box::new(problem) }
+    }
+
     /// The same problem, known to be in `file`.
     #[must_use]
     pub fn in_file(self, file: &Path) -> Self {
@@ -39,7 +44,7 @@ impl Error {
     /// The file that was read; none for bytes in memory.
     pub fn file(&self) -> Option<&Path> {
         match &self.doing {
-            Doing::Reading(file) => Some(file),
+            Doing::Reading(file) | Doing::ReadingArrays(file) => Some(file),
             Doing::Decoding | Doing::Encoding => None,
         }
     }
@@ -59,6 +64,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.doing {
             Doing::Reading(file) => write!(f, "reading Keras file {}", file.display()),
+            Doing::ReadingArrays(file) => write!(f, "reading arrays from {}", file.display()),
             Doing::Decoding => write!(f, "decoding a Keras file"),
             Doing::Encoding => write!(f, "encoding a Keras file"),
         }?;
@@ -81,13 +87,42 @@ pub enum Problem {
     #[error("cannot read the file")]
     Io(#[source] std::io::Error),
 
-    /// Neither HDF5 nor a zip archive.
+    /// Not one of the formats that weights come in.
     #[error(
-        "expected an HDF5 file (.h5, .weights.h5) or a zip archive (.keras), found {found}; \
+        "expected an HDF5 file (.h5, .weights.h5), a zip archive (.keras, .npz) or .safetensors, found {found}; \
          is this a Keras file?"
     )]
     NotKeras {
         /// The first bytes, or "an empty file".
+        found: String,
+    },
+
+    /// No zip archive, or one that is no `.npz`.
+    #[error("expected a zip archive of .npy arrays (.npz, from numpy.savez), found {found}")]
+    NotNpz {
+        /// The first bytes, "an empty file", or a member.
+        found: String,
+    },
+
+    /// An array of a `.npz` or `.safetensors` file is not as it must be.
+    #[error("array {array:?}: expected {expected}, found {found}")]
+    Array {
+        /// Name of the array, or of the layer it should belong to.
+        array: String,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+
+    /// The arrays of a `.safetensors` file do not fill it, each byte once.
+    #[error("safetensors, {place}: expected {expected}, found {found}; the file is damaged or cut off")]
+    Safetensors {
+        /// Array, or part of the file.
+        place: String,
+        /// What should be there.
+        expected: String,
+        /// What is there.
         found: String,
     },
 

@@ -6,11 +6,11 @@ mod write;
 
 use std::cell::Cell;
 
-use half::f16;
 use hdf5_pure::{Datatype, DatatypeByteOrder, File, FormatError, Group, Layout};
 
 use crate::error::Problem;
 use crate::layer::{Array, Dtype, OtherArray};
+use crate::tensor;
 
 pub(crate) use write::Tree;
 
@@ -219,11 +219,7 @@ impl<'a> Node<'a> {
             return Err(Problem::Dtype { dataset: path, found: datatype.to_string() });
         };
         let shape = dataset.shape().map_err(self.failed(name))?;
-        let width: u64 = match dtype {
-            Dtype::Float16 => 2,
-            Dtype::Float32 => 4,
-            Dtype::Float64 => 8,
-        };
+        let width = tensor::width(dtype) as u64;
         let bytes = shape.iter().try_fold(width, |n, d| n.checked_mul(*d));
         let limit = match dataset.layout().map_err(self.failed(name))? {
             Layout::Chunked { .. } => MAX_CHUNKED_BYTES.min(self.hdf5.length.saturating_mul(MAX_COMPRESSION)),
@@ -243,7 +239,7 @@ impl<'a> Node<'a> {
         if found != expected {
             return Err(Problem::Length { dataset: path, shape, expected, found });
         }
-        let (data, lossy) = decode(dtype, big_endian, raw);
+        let (data, lossy) = tensor::floats(dtype, big_endian, &raw);
         Ok(Array { shape: extents, data, stored_as: dtype, lossy })
     }
 }
@@ -285,39 +281,4 @@ fn float_type(datatype: &Datatype) -> Option<(Dtype, bool)> {
         _ => return None,
     };
     Some((dtype, big_endian))
-}
-
-/// Elements of `raw` as f32, and whether any was rounded.
-fn decode(dtype: Dtype, big_endian: bool, raw: Vec<u8>) -> (Vec<f32>, bool) {
-    /// Splits into elements of N bytes, made little-endian.
-    fn elements<const N: usize>(raw: &[u8], big_endian: bool) -> impl Iterator<Item = [u8; N]> {
-        let (whole, _) = raw.as_chunks::<N>();
-        whole.iter().map(move |e| {
-            let mut e = *e;
-            if big_endian {
-                e.reverse();
-            }
-            e
-        })
-    }
-    match dtype {
-        Dtype::Float32 => {
-            let data = elements(&raw, big_endian).map(f32::from_le_bytes);
-            (data.collect(), false)
-        }
-        Dtype::Float16 => {
-            let data = elements(&raw, big_endian).map(|e| f16::from_le_bytes(e).to_f32());
-            (data.collect(), false)
-        }
-        Dtype::Float64 => {
-            let mut lossy = false;
-            let data = elements(&raw, big_endian).map(|e| {
-                let wide = f64::from_le_bytes(e);
-                let narrow = wide as f32;
-                lossy |= f64::from(narrow) != wide && !wide.is_nan();
-                narrow
-            });
-            (data.collect(), lossy)
-        }
-    }
 }

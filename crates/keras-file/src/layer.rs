@@ -13,16 +13,22 @@ pub enum Format {
     Weights,
     /// Zip archive from `save("x.keras")`.
     Keras,
+    /// Arrays by name or position, from `numpy.savez`.
+    Npz,
+    /// Arrays by name, from the safetensors library.
+    Safetensors,
 }
 
 impl Format {
-    /// The name used in reports: `keras-h5`, `keras-model-h5`, `keras-weights` or `keras`.
+    /// The name used in reports: `keras-h5`, `keras-model-h5`, `keras-weights`, `keras`, `npz` or `safetensors`.
     pub fn as_str(self) -> &'static str {
         match self {
             Format::LegacyWeights => "keras-h5",
             Format::LegacyModel => "keras-model-h5",
             Format::Weights => "keras-weights",
             Format::Keras => "keras",
+            Format::Npz => "npz",
+            Format::Safetensors => "safetensors",
         }
     }
 }
@@ -54,7 +60,8 @@ pub struct KerasFile {
     /// Every other layer that has arrays or that the configuration names.
     pub other_layers: Vec<OtherLayer>,
     /// False where a weights-only file does not tell in which order `layers` follow each other:
-    /// `.weights.h5` numbers the layers of each class separately.
+    /// `.weights.h5` numbers the layers of each class separately, and what writes `.safetensors` often
+    /// sorts them by name.
     pub order_known: bool,
 }
 
@@ -85,14 +92,18 @@ pub enum LayerKind {
     },
 }
 
-/// The arrays of one LSTM, gate order i, f, c, o along the last axis, checked to fit together.
+/// The arrays of one LSTM, gate order i, f, c, o along the last axis.
+///
+/// From Keras' own formats they are checked to fit together. From [`Format::Npz`] and
+/// [`Format::Safetensors`] they are as the file has them, of any shape and number of axes: they may come from
+/// a conversion by hand, and in what way it is wrong is for the caller to say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lstm {
-    /// `[inputs, 4*units]`.
+    /// `[inputs, 4*units]`, if checked.
     pub kernel: Array,
-    /// `[units, 4*units]`.
+    /// `[units, 4*units]`, if checked.
     pub recurrent_kernel: Array,
-    /// `[4*units]`; `None` with `use_bias=False`.
+    /// `[4*units]`, if checked; `None` with `use_bias=False`.
     pub bias: Option<Array>,
     /// `None` for weights-only files.
     pub config: Option<LstmConfig>,
@@ -146,6 +157,8 @@ impl Array {
 pub enum Dtype {
     /// IEEE 754 binary16.
     Float16,
+    /// The upper half of binary32.
+    BFloat16,
     /// IEEE 754 binary32.
     Float32,
     /// IEEE 754 binary64.
@@ -153,10 +166,11 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// `float16`, `float32` or `float64`.
+    /// `float16`, `bfloat16`, `float32` or `float64`.
     pub fn as_str(self) -> &'static str {
         match self {
             Dtype::Float16 => "float16",
+            Dtype::BFloat16 => "bfloat16",
             Dtype::Float32 => "float32",
             Dtype::Float64 => "float64",
         }
@@ -184,12 +198,12 @@ pub struct OtherArray {
 }
 
 impl Lstm {
-    /// Rows of the kernel: size of one input vector.
+    /// Rows of the kernel: size of one input vector. 0 for an unchecked kernel without axes.
     pub fn inputs(&self) -> usize {
         self.kernel.shape.first().copied().unwrap_or(0)
     }
 
-    /// Rows of the recurrent kernel: size of the state.
+    /// Rows of the recurrent kernel: size of the state. 0 for an unchecked one without axes.
     pub fn units(&self) -> usize {
         self.recurrent_kernel.shape.first().copied().unwrap_or(0)
     }

@@ -1,8 +1,31 @@
 //! Reads and writes the LSTM layers of Keras model and weight files.
 //!
 //! All four formats of Keras 2 and 3 give the same values: legacy weights (`.h5`), legacy models
-//! (`.h5`), `.weights.h5` and `.keras`. Files are untrusted: sizes, nesting and checksums are checked
-//! before anything is believed, and a damaged file is an error, never a panic.
+//! (`.h5`), `.weights.h5` and `.keras`. So do `.npz` and `.safetensors`, in which people exchange bare arrays.
+//! Files are untrusted: sizes, nesting and checksums are checked before anything is believed, and a damaged file
+//! is an error, never a panic.
+//!
+//! # Bare arrays
+//!
+//! In `.npz` and `.safetensors` files an LSTM is a `kernel` and a `recurrent_kernel`, and a `bias` if there is
+//! one, found by these names:
+//!
+//! - `<layer>/kernel` and so on, divided by `/` or `.`, with or without a `:0` at the end: one layer. Two of them
+//!   that differ in a part that is or begins with `forward`/`backward` or `fw`/`bw` are a bidirectional one, so
+//!   `bi/forward_layer/kernel` as well as `bi.bw_lstm.lstm_cell_1.kernel:0`.
+//! - `kernel`, `recurrent_kernel` and `bias` alone: one layer named `lstm`.
+//! - `arr_0`, `arr_1`, …, as `numpy.savez(path, *model.get_weights())` calls them: by their number, every
+//!   `[inputs, 4*units]` that is followed by `[units, 4*units]` is an LSTM, named `lstm`, `lstm_1`, …; `[4*units]`
+//!   after these is its bias, and so is `[8*units]`, although only a CuDNNLSTM has one like it. The directions of a
+//!   bidirectional layer cannot be told from two layers, and come as two.
+//!
+//! All other arrays go to [`KerasFile::other_layers`], a GRU's too: two kernels that both fit three gates. Layers are
+//! in the order of the arrays, unless these are sorted by name: then `lstm_2` comes before `lstm_10`, and
+//! [`KerasFile::order_known`] is false if the names differ in more than numbers.
+//!
+//! The arrays found by name may have any shape: whoever reads a [`Lstm`] from these formats has to check it.
+//!
+//! # Example
 //!
 //! ```no_run
 //! use keras_file::{LayerKind, Target};
@@ -28,7 +51,12 @@ mod error;
 mod hdf5;
 mod layer;
 mod legacy_h5;
+mod naming;
+mod npy;
+mod npz;
+mod safetensors;
 mod slug;
+mod tensor;
 mod weights_h5;
 
 use std::path::Path;
@@ -36,6 +64,7 @@ use std::path::Path;
 pub use encode::Target;
 pub use error::{Error, Problem};
 pub use layer::{Array, Dtype, Format, KerasFile, Layer, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer};
+pub use npz::NamedArray;
 
 use hdf5::{Hdf5, Node};
 use layer::Contents;
@@ -54,7 +83,8 @@ pub fn read(path: &Path) -> Result<KerasFile, Error> {
 /// # Errors
 ///
 /// If the bytes are no Keras file, are damaged, hold LSTM arrays that do not fit together, or hold a
-/// CuDNNLSTM. Layers of other kinds are no error, nor are values that are not finite.
+/// CuDNNLSTM. Layers of other kinds are no error, nor are values that are not finite. Of the bare arrays of `.npz`
+/// and `.safetensors` nothing is checked but that an LSTM has both kernels, each once, and of floats.
 pub fn decode(bytes: Vec<u8>) -> Result<KerasFile, Error> {
     decode_any(bytes).map_err(Error::decoding)
 }
@@ -64,7 +94,7 @@ pub fn decode(bytes: Vec<u8>) -> Result<KerasFile, Error> {
 /// In each chain a layer feeds the next. For [`Target::Keras`] one chain becomes a Sequential model
 /// and several become one Functional model with an input and an output per chain, in this order; the
 /// layers return sequences. The other targets list the layers chain by chain. Names are changed where
-/// Keras would refuse them. Values are written as float32.
+/// Keras, or the reader of bare arrays, would take them for something else. Values are written as float32.
 ///
 /// # Errors
 ///
@@ -74,22 +104,30 @@ pub fn encode(chains: &[Vec<Layer>], target: Target) -> Result<Vec<u8>, Error> {
     encode::encode(chains, target).map_err(Error::encoding)
 }
 
+/// Reads all arrays of a `.npz` file as numbers, for recorded inputs, in the order of the archive.
+///
+/// Floats of 2, 4 and 8 bytes, integers of 1 to 8 bytes and bools are understood, in either byte order, row-major
+/// or Fortran order, compressed or not.
+///
+/// # Errors
+///
+/// If the file cannot be read, is no `.npz`, is damaged, holds another element type, or an integer above 2^53 that
+/// `f64` may not hold exactly.
+pub fn read_arrays(path: &Path) -> Result<Vec<NamedArray>, Error> {
+    let bytes = std::fs::read(path).map_err(|e| Error::in_arrays(Problem::Io(e), path))?;
+    npz::values(&bytes).map_err(|problem| Error::in_arrays(problem, path))
+}
+
 fn decode_any(bytes: Vec<u8>) -> Result<KerasFile, Problem> {
     if archive::recognises(&bytes) {
-        let archive = archive::unpack(&bytes)?;
-        drop(bytes);
-        let model = config::parse("config.json", &archive.config)?;
-        let hdf5 = Hdf5::from_bytes(archive.weights)?;
-        let contents = weights_h5::read(&hdf5.root(), Some(&model))?;
-        return Ok(keras_file(Format::Keras, archive.keras_version, contents));
+        return decode_zip(bytes);
+    }
+    if safetensors::recognises(&bytes) {
+        let contents = naming::contents(safetensors::read(&bytes)?)?;
+        return Ok(keras_file(Format::Safetensors, None, contents));
     }
     if !Hdf5::recognises(&bytes) {
-        return Err(Problem::NotKeras {
-            found: match bytes.get(..8).or_else(|| bytes.get(..)) {
-                None | Some([]) => "an empty file".to_owned(),
-                Some(start) => format!("a file that begins with {:?}", start.escape_ascii().to_string()),
-            },
-        });
+        return Err(Problem::NotKeras { found: archive::beginning(&bytes) });
     }
     let hdf5 = Hdf5::from_bytes(bytes)?;
     let root = hdf5.root();
@@ -117,6 +155,22 @@ fn decode_any(bytes: Vec<u8>) -> Result<KerasFile, Problem> {
     let names = root.group_names()?;
     let shown: Vec<_> = names.iter().take(10).map(String::as_str).collect();
     Err(Problem::UnknownLayout { groups: shown.join(", ") })
+}
+
+fn decode_zip(bytes: Vec<u8>) -> Result<KerasFile, Problem> {
+    let length = bytes.len();
+    let mut zip = archive::open(&bytes)?;
+    if npz::recognises(&zip) {
+        let tensors = npz::read(&mut zip, length)?;
+        drop(bytes);
+        return Ok(keras_file(Format::Npz, None, naming::contents(tensors)?));
+    }
+    let archive = archive::unpack(&mut zip, length)?;
+    drop(bytes);
+    let model = config::parse("config.json", &archive.config)?;
+    let hdf5 = Hdf5::from_bytes(archive.weights)?;
+    let contents = weights_h5::read(&hdf5.root(), Some(&model))?;
+    Ok(keras_file(Format::Keras, archive.keras_version, contents))
 }
 
 /// `keras_version` of a legacy file, at the root or where the weights are.
