@@ -11,6 +11,8 @@ mod activation;
 mod cell;
 pub mod convert;
 pub mod detect;
+pub mod diagnose;
+pub mod fault;
 pub mod gate_order;
 mod network;
 pub mod oracle;

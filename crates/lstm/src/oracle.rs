@@ -1,10 +1,42 @@
 //! The truth: the equations of [`Tf1Cell`] evaluated in f64 on the CPU.
 //!
-//! Written from the equations alone, sharing no code with the lanes it judges, and always run from the TF1 weights.
+//! Written from the equations alone, sharing no code with the lanes it judges, and always run from the TF1 weights. The
+//! arithmetic is a parameter ([`Arithmetic`]): exact for the truth, rounded at random to see how far right f32 runs
+//! drift apart.
 
-use ndarray::{Array2, Array3, ArrayView2, Axis, Zip, concatenate, s};
+use ndarray::{Array2, Array3, ArrayView2, Axis, concatenate, s};
 
+use crate::gate_order::{self, Gate, TF1};
 use crate::{Activation, Batch, CellTrace, Network, State, Tf1Cell, Trace};
+
+/// What happens to the result of every operation.
+pub trait Arithmetic {
+    /// Whether nothing happens; then [`sum`](Self::sum) is told no squares.
+    const EXACT: bool;
+    /// A sum of `terms` products whose squares add up to `squares`.
+    fn sum(&mut self, value: f64, squares: f64, terms: usize) -> f64;
+    /// A single product, sum or stored state.
+    fn round(&mut self, value: f64) -> f64;
+    /// The value of an activation function.
+    fn activate(&mut self, function: Activation, value: f64) -> f64;
+}
+
+/// f64 as it is: exact beside f32.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Exact;
+
+impl Arithmetic for Exact {
+    const EXACT: bool = true;
+    fn sum(&mut self, value: f64, _: f64, _: usize) -> f64 {
+        value
+    }
+    fn round(&mut self, value: f64) -> f64 {
+        value
+    }
+    fn activate(&mut self, _: Activation, value: f64) -> f64 {
+        value
+    }
+}
 
 /// The true trace of a network, and what each of its cells read.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,21 +53,31 @@ pub struct Truth {
 /// # Panics
 /// If the batch does not fit the network: the number of initial states or any width differs.
 pub fn run(network: &Network<Tf1Cell>, batch: &Batch) -> Truth {
+    run_with(network, batch, &mut Exact)
+}
+
+/// Runs a network in f64 with the result of every operation changed by `arithmetic`.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_with<A: Arithmetic>(network: &Network<Tf1Cell>, batch: &Batch, arithmetic: &mut A) -> Truth {
     let cells = network.cells().len();
     assert_eq!(batch.initial.len(), cells, "a batch has one initial state per cell");
-    let mut walk = Walk { batch, next_cell: 0, traces: Vec::with_capacity(cells), inputs: Vec::with_capacity(cells) };
+    let mut walk =
+        Walk { batch, arithmetic, next_cell: 0, traces: Vec::with_capacity(cells), inputs: Vec::with_capacity(cells) };
     let output = walk.network(network, batch.x.mapv(f64::from), false);
     Truth { trace: Trace { cells: walk.traces, output }, inputs: walk.inputs }
 }
 
-struct Walk<'a> {
+struct Walk<'a, A> {
     batch: &'a Batch,
+    arithmetic: &'a mut A,
     next_cell: usize,
     traces: Vec<CellTrace<f64>>,
     inputs: Vec<Array3<f64>>,
 }
 
-impl Walk<'_> {
+impl<A: Arithmetic> Walk<'_, A> {
     /// Runs one part over `x` `[sequences, timesteps, input]`; inputs and outputs are in the order of the steps,
     /// whichever way the part reads.
     fn network(&mut self, network: &Network<Tf1Cell>, x: Array3<f64>, backward: bool) -> Array3<f64> {
@@ -43,7 +85,7 @@ impl Walk<'_> {
             Network::Cell(cell) => {
                 let initial = &self.batch.initial[self.next_cell];
                 self.next_cell += 1;
-                let trace = sequence(cell, &x, initial, self.batch, backward);
+                let trace = sequence(cell, &x, initial, self.batch, backward, self.arithmetic);
                 let output = trace.h.clone();
                 self.traces.push(trace);
                 self.inputs.push(x);
@@ -60,7 +102,14 @@ impl Walk<'_> {
 }
 
 /// One cell over a whole sequence.
-fn sequence(cell: &Tf1Cell, x: &Array3<f64>, initial: &State, batch: &Batch, backward: bool) -> CellTrace<f64> {
+fn sequence<A: Arithmetic>(
+    cell: &Tf1Cell,
+    x: &Array3<f64>,
+    initial: &State,
+    batch: &Batch,
+    backward: bool,
+    arithmetic: &mut A,
+) -> CellTrace<f64> {
     let (sequences, timesteps, input) = x.dim();
     assert_eq!(input, cell.input_size(), "the input is as wide as the cell expects");
     let units = cell.units();
@@ -70,70 +119,105 @@ fn sequence(cell: &Tf1Cell, x: &Array3<f64>, initial: &State, batch: &Batch, bac
 
     // The input's share of every step in one product: exact enough in f64, and far faster than step by step.
     let flat = x.to_shape((sequences * timesteps, input)).expect("a view of the same elements");
-    let from_input = (flat.dot(&kernel.slice(s![..input, ..])) + &bias)
-        .into_shape_with_order((sequences, timesteps, 4 * units))
-        .expect("the same elements by step");
+    let by_step =
+        |a: Array2<f64>| a.into_shape_with_order((sequences, timesteps, 4 * units)).expect("the same elements by step");
+    let from_input = by_step(flat.dot(&kernel.slice(s![..input, ..])) + &bias);
     let recurrent = kernel.slice(s![input.., ..]);
+    let squares = (!A::EXACT).then(|| {
+        let kernel = kernel.mapv(|w| w * w);
+        let from_input = flat.mapv(|v| v * v).dot(&kernel.slice(s![..input, ..])) + &bias.mapv(|b| b * b);
+        (by_step(from_input), kernel.slice(s![input.., ..]).to_owned())
+    });
 
     let mut h = initial.h.mapv(f64::from);
     let mut c = initial.c.mapv(f64::from);
-    let mut trace = CellTrace {
-        h: Array3::zeros((sequences, timesteps, cell.recurrent_size())),
-        c: Array3::zeros((sequences, timesteps, units)),
-    };
+    let empty = |width: usize| Array3::zeros((sequences, timesteps, width));
+    let mut trace = CellTrace { h: empty(cell.recurrent_size()), c: empty(units), gates: Some(empty(4 * units)) };
     for position in 0..timesteps {
         let t = if backward { timesteps - 1 - position } else { position };
-        let z = &from_input.index_axis(Axis(1), t) + &h.dot(&recurrent);
-        let (next_h, next_c) = step(cell, z.view(), c.view(), projection.as_ref());
-        for sequence in 0..sequences {
+        let mut z = &from_input.index_axis(Axis(1), t) + &h.dot(&recurrent);
+        if let Some((from_input, recurrent)) = &squares {
+            let squares = &from_input.index_axis(Axis(1), t) + &h.mapv(|v| v * v).dot(recurrent);
+            z.zip_mut_with(&squares, |z, squares| *z = arithmetic.sum(*z, *squares, cell.kernel.nrows() + 2));
+        }
+        let next = step(cell, z.view(), c.view(), projection.as_ref(), arithmetic);
+        for sequence in (0..sequences).filter(|n| batch.is_valid(*n, t)) {
             // A backward cell meets the padding first, so freezing the state there makes it start at the last valid
             // step, as `reverse_sequence` does.
-            if batch.is_valid(sequence, t) {
-                h.row_mut(sequence).assign(&next_h.row(sequence));
-                c.row_mut(sequence).assign(&next_c.row(sequence));
-                trace.h.slice_mut(s![sequence, t, ..]).assign(&next_h.row(sequence));
-                trace.c.slice_mut(s![sequence, t, ..]).assign(&next_c.row(sequence));
+            h.row_mut(sequence).assign(&next.h.row(sequence));
+            c.row_mut(sequence).assign(&next.c.row(sequence));
+            trace.h.slice_mut(s![sequence, t, ..]).assign(&next.h.row(sequence));
+            trace.c.slice_mut(s![sequence, t, ..]).assign(&next.c.row(sequence));
+            if let Some(gates) = &mut trace.gates {
+                gates.slice_mut(s![sequence, t, ..]).assign(&next.gates.row(sequence));
             }
         }
     }
     trace
 }
 
+/// The state after one step, and the gates that made it.
+struct Step {
+    /// `[sequences, recurrent]`.
+    h: Array2<f64>,
+    /// `[sequences, units]`.
+    c: Array2<f64>,
+    /// Values after their activations, `[sequences, 4·units]`, blocks i, j, f, o.
+    gates: Array2<f64>,
+}
+
 /// One step from pre-activations `z` `[sequences, 4·units]` (i, j, f, o; without the forget bias) and state `c`.
-fn step(
+fn step<A: Arithmetic>(
     cell: &Tf1Cell,
     z: ArrayView2<f64>,
     c: ArrayView2<f64>,
     projection: Option<&Array2<f64>>,
-) -> (Array2<f64>, Array2<f64>) {
+    a: &mut A,
+) -> Step {
     let units = cell.units();
-    let phi = |x: f64| activation(cell.activation, x);
-    let peephole = |gate: fn(&crate::Peepholes) -> &ndarray::Array1<f32>, unit: usize| {
-        cell.peepholes.as_ref().map_or(0.0, |p| f64::from(gate(p)[unit]))
-    };
+    const SIGMA: Activation = Activation::Sigmoid;
+    let phi = cell.activation;
     let clip = cell.cell_clip.map_or(f64::INFINITY, f64::from);
     let forget_bias = f64::from(cell.forget_bias);
+    let column = |gate, unit| gate_order::position(TF1, gate) * units + unit;
 
-    let mut next_c = Array2::zeros(c.dim());
-    let mut m = Array2::zeros(c.dim());
-    Zip::indexed(&mut next_c).and(&mut m).and(&c).for_each(|(row, unit), next_c, m, &c| {
-        let (i, j, f, o) =
-            (z[[row, unit]], z[[row, units + unit]], z[[row, 2 * units + unit]], z[[row, 3 * units + unit]]);
-        let keep = sigmoid(f + forget_bias + peephole(|p| &p.forget, unit) * c) * c;
-        let add = sigmoid(i + peephole(|p| &p.input, unit) * c) * phi(j);
-        // `clamp` would turn NaN into a panic-free NaN as well; min/max would hide it.
-        let new = (keep + add).clamp(-clip, clip);
-        *next_c = new;
-        *m = sigmoid(o + peephole(|p| &p.output, unit) * new) * phi(new);
-    });
-    let h = match projection {
-        None => m,
-        Some(projection) => {
-            let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
-            m.dot(projection).mapv_into(|v| v.clamp(-clip, clip))
+    let mut next = Step { h: Array2::zeros(c.dim()), c: Array2::zeros(c.dim()), gates: Array2::zeros(z.dim()) };
+    for row in 0..c.nrows() {
+        for unit in 0..units {
+            let [i, j, f, o] = TF1.map(|gate| column(gate, unit));
+            let old = c[[row, unit]];
+            let seen = |gate: Gate, state: f64| match (&cell.peepholes, gate) {
+                (None, _) | (_, Gate::Candidate) => 0.0,
+                (Some(p), Gate::Input) => f64::from(p.input[unit]) * state,
+                (Some(p), Gate::Forget) => f64::from(p.forget[unit]) * state,
+                (Some(p), Gate::Output) => f64::from(p.output[unit]) * state,
+            };
+            let before_forget = a.round(z[[row, f]] + forget_bias);
+            let forget = a.activate(SIGMA, sigmoid(before_forget + seen(Gate::Forget, old)));
+            let input = a.activate(SIGMA, sigmoid(z[[row, i]] + seen(Gate::Input, old)));
+            let candidate = a.activate(phi, activation(phi, z[[row, j]]));
+            let (keep, add) = (a.round(forget * old), a.round(input * candidate));
+            // `clamp` hands NaN on, where a chain of min and max would hide it.
+            let new = a.round(keep + add).clamp(-clip, clip);
+            let output = a.activate(SIGMA, sigmoid(z[[row, o]] + seen(Gate::Output, new)));
+            let shown = a.activate(phi, activation(phi, new));
+            next.c[[row, unit]] = new;
+            next.h[[row, unit]] = a.round(output * shown);
+            for (column, value) in [(i, input), (j, candidate), (f, forget), (o, output)] {
+                next.gates[[row, column]] = value;
+            }
         }
-    };
-    (h, next_c)
+    }
+    if let Some(projection) = projection {
+        let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
+        let mut projected = next.h.dot(projection);
+        if !A::EXACT {
+            let squares = next.h.mapv(|v| v * v).dot(&projection.mapv(|w| w * w));
+            projected.zip_mut_with(&squares, |v, squares| *v = a.sum(*v, *squares, units));
+        }
+        next.h = projected.mapv_into(|v| v.clamp(-clip, clip));
+    }
+    next
 }
 
 /// Logistic sigmoid, without overflow on either side.
@@ -169,7 +253,14 @@ pub fn activation(activation: Activation, x: f64) -> f64 {
             }
         }
         Activation::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p() + 0.0 * x,
-        Activation::Softsign => x / (1.0 + x.abs()),
+        // At infinity the quotient would be NaN.
+        Activation::Softsign => {
+            if x.is_infinite() {
+                x.signum()
+            } else {
+                x / (1.0 + x.abs())
+            }
+        }
         Activation::Linear => x,
     }
 }
@@ -192,7 +283,12 @@ mod tests {
     #[test]
     fn one_unit_by_hand() {
         let cell = one_unit();
-        let batch = Batch { x: array![[[1.0], [-1.0]]], lengths: None, initial: vec![zero_state(1, &cell)] };
+        let batch = Batch {
+            x: array![[[1.0], [-1.0]]],
+            lengths: None,
+            initial: vec![zero_state(1, &cell)],
+            record_gates: false,
+        };
         let trace = run(&Network::Cell(cell), &batch).trace;
         // The weights are f32 here and exact decimals in the hand calculation.
         assert_abs_diff_eq!(trace.cells[0].c[[0, 0, 0]], 0.10361793524, epsilon = 1e-8);
@@ -213,8 +309,14 @@ mod tests {
             x: array![[[1.0], [-1.0], [9.0]]],
             lengths: Some(vec![2]),
             initial: vec![state.clone(), state.clone()],
+            record_gates: false,
         };
-        let short = Batch { x: array![[[1.0], [-1.0]]], lengths: None, initial: vec![state.clone(), state] };
+        let short = Batch {
+            x: array![[[1.0], [-1.0]]],
+            lengths: None,
+            initial: vec![state.clone(), state],
+            record_gates: false,
+        };
         let (padded, short) = (run(&both, &padded).trace, run(&both, &short).trace);
         assert_eq!(padded.output.slice(s![.., ..2, ..]), short.output);
         assert_eq!(padded.output.slice(s![.., 2, ..]), Array2::<f64>::zeros((1, 2)));
@@ -237,7 +339,8 @@ mod tests {
         cell.cell_clip = Some(0.25);
         cell.projection_clip = Some(0.1);
         cell.check().unwrap();
-        let batch = Batch { x: array![[[1.0, 1.0]]], lengths: None, initial: vec![zero_state(1, &cell)] };
+        let batch =
+            Batch { x: array![[[1.0, 1.0]]], lengths: None, initial: vec![zero_state(1, &cell)], record_gates: false };
         let trace = run(&Network::Cell(cell), &batch).trace;
         assert_eq!(trace.cells[0].c, array![[[0.25, 0.25]]]);
         assert_abs_diff_eq!(trace.output[[0, 0, 0]], f64::from(0.1f32), epsilon = 1e-12);

@@ -22,6 +22,8 @@ pub struct Batch {
     pub lengths: Option<Vec<usize>>,
     /// One state per cell, in the order of [`Network::cells`](crate::Network::cells).
     pub initial: Vec<State>,
+    /// Whether lanes must return the gates too.
+    pub record_gates: bool,
 }
 
 impl Batch {
@@ -48,6 +50,10 @@ pub struct CellTrace<T> {
     pub h: Array3<T>,
     /// Cell state, `[sequences, timesteps, units]`.
     pub c: Array3<T>,
+    /// Gates after their activations, `[sequences, timesteps, 4·units]`, in blocks i, j, f, o
+    /// ([`gate_order::TF1`](crate::gate_order::TF1)) whatever order the lane itself uses. `None` where the lane was not
+    /// asked for them ([`Batch::record_gates`]).
+    pub gates: Option<Array3<T>>,
 }
 
 /// What a whole network computed.

@@ -168,14 +168,9 @@ fn positive_clip(bound: f32) -> Result<f32, Problem> {
 }
 
 fn projection_clip(graph: &GraphIndex<'_>, projection: &str) -> Result<Option<f32>, Problem> {
-    for Reader { node, input, .. } in graph.uses(projection) {
-        if node.op == "MatMul" && input == 1 {
-            if let Some(clip) = clip_after(graph, node)? {
-                return Ok(Some(clip));
-            }
-        }
-    }
-    Ok(None)
+    let products = graph.uses(projection).into_iter().filter(|r| r.node.op == "MatMul" && r.input == 1);
+    let clips: Result<Vec<_>, _> = products.map(|r| clip_after(graph, r.node)).collect();
+    Ok(clips?.into_iter().flatten().next())
 }
 
 /// The attributes of a fused operation. An absent attribute means the operation's default (a graph exported with its
