@@ -20,37 +20,69 @@ pub const LAMBDA: f64 = 6.0;
 /// 2⁻¹² counts as 2⁻¹²: there an absolute error is what matters to the state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ActivationBudget {
-    /// Budget in ULP.
-    pub ulp: f64,
+    /// One number per function, in the order of [`Activation::ALL`].
+    ulp: [f64; Activation::ALL.len()],
 }
 
-impl Default for ActivationBudget {
-    fn default() -> Self {
-        ActivationBudget { ulp: 8.0 }
-    }
-}
+/// Results below this count as this when an activation's error is expressed in ULP.
+pub const SMALLEST_RESULT: f64 = 1.0 / 4096.0;
 
 impl ActivationBudget {
-    fn at(self, value: f64) -> f64 {
-        2.0 * self.ulp * UNIT_ROUNDOFF * value.abs().max(1.0 / 4096.0)
+    /// A budget per function, as measured on a device.
+    pub fn new(mut of: impl FnMut(Activation) -> f64) -> ActivationBudget {
+        ActivationBudget { ulp: Activation::ALL.map(&mut of) }
+    }
+
+    /// The budget of a function, in ULP.
+    pub fn ulp(&self, function: Activation) -> f64 {
+        Activation::ALL.iter().zip(self.ulp).find(|(a, _)| **a == function).map_or(f64::INFINITY, |(_, ulp)| ulp)
+    }
+
+    /// The error allowed where the function's value is `value`.
+    pub fn at(&self, function: Activation, value: f64) -> f64 {
+        2.0 * self.ulp(function) * UNIT_ROUNDOFF * value.abs().max(SMALLEST_RESULT)
     }
 }
 
-/// One step from given states: the truth, and per element how far f32 may be from it.
+/// A true value per element, and how far f32 may be from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bounded {
+    /// The truth.
+    pub value: Array2<f64>,
+    /// Exceeded by rounding with a chance below 1e-7 per sum.
+    pub bound: Array2<f64>,
+    /// Never exceeded by rounding.
+    pub worst: Array2<f64>,
+}
+
+impl Bounded {
+    fn zeros(rows: usize, columns: usize) -> Bounded {
+        let zeros = || Array2::zeros((rows, columns));
+        Bounded { value: zeros(), bound: zeros(), worst: zeros() }
+    }
+
+    fn set(&mut self, at: [usize; 2], value: f64, [bound, worst]: [f64; 2]) {
+        self.value[at] = value;
+        self.bound[at] = bound;
+        self.worst[at] = worst;
+    }
+
+    /// The same for some of the rows.
+    pub fn select(&self, rows: &[usize]) -> Bounded {
+        let pick = |a: &Array2<f64>| a.select(ndarray::Axis(0), rows);
+        Bounded { value: pick(&self.value), bound: pick(&self.bound), worst: pick(&self.worst) }
+    }
+}
+
+/// One step from given states: the truth and its bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalTruth {
     /// Output, `[rows, recurrent]`.
-    pub h: Array2<f64>,
+    pub h: Bounded,
     /// Cell state, `[rows, units]`.
-    pub c: Array2<f64>,
-    /// Bound on h, with high probability, `[rows, recurrent]`.
-    pub h_bound: Array2<f64>,
-    /// Bound on c, with high probability, `[rows, units]`.
-    pub c_bound: Array2<f64>,
-    /// Bound on h that no rounding can exceed.
-    pub h_worst: Array2<f64>,
-    /// Bound on c that no rounding can exceed.
-    pub c_worst: Array2<f64>,
+    pub c: Bounded,
+    /// Gates after their activations, `[rows, 4·units]`, blocks i, j, f, o.
+    pub gates: Bounded,
 }
 
 /// Evaluates one step and its bound for every row: `x` `[rows, input]`, `h` `[rows, recurrent]`, `c` `[rows, units]`.
@@ -59,7 +91,7 @@ pub fn local(
     x: ArrayView2<f32>,
     h: ArrayView2<f32>,
     c: ArrayView2<f32>,
-    budget: ActivationBudget,
+    budget: &ActivationBudget,
 ) -> LocalTruth {
     let (units, input) = (cell.units(), cell.input_size());
     let kernel = cell.kernel.mapv(f64::from);
@@ -75,10 +107,9 @@ pub fn local(
     let factors = [LAMBDA.mul_add(terms.sqrt(), 0.0) * UNIT_ROUNDOFF, gamma(terms)];
 
     let rows = z.nrows();
-    let mut m = Array2::zeros((rows, units));
-    let mut next_c = Array2::zeros((rows, units));
-    let mut m_error = [Array2::zeros((rows, units)), Array2::zeros((rows, units))];
-    let mut c_error = [Array2::zeros((rows, units)), Array2::zeros((rows, units))];
+    let mut m = Bounded::zeros(rows, units);
+    let mut state = Bounded::zeros(rows, units);
+    let mut gates = Bounded::zeros(rows, 4 * units);
     let peephole = |pick: fn(&Peepholes) -> &ndarray::Array1<f32>, unit: usize| {
         cell.peepholes.as_ref().map_or(0.0, |p| f64::from(pick(p)[unit]))
     };
@@ -101,40 +132,46 @@ pub fn local(
             let (zo, so) = at(3, peephole(|p| &p.output, unit) * c_true);
             let o = oracle::sigmoid(zo);
             let phi = oracle::activation(cell.activation, c_true);
-            next_c[[row, unit]] = c_true;
-            m[[row, unit]] = o * phi;
-            for (which, factor) in factors.iter().enumerate() {
-                let gate = |z: f64, s: f64, value: f64| through(Activation::Sigmoid, z, factor * s) + budget.at(value);
-                let (di, df) = (gate(zi, si, i), gate(zf, sf, f));
-                let dj = through(cell.activation, zj, factor * sj) + budget.at(j);
+
+            let errors = factors.map(|factor| {
+                let gate = |value: f64, s: f64| {
+                    through(Activation::Sigmoid, value, factor * s) + budget.at(Activation::Sigmoid, value)
+                };
+                let (di, df) = (gate(i, si), gate(f, sf));
+                let dj = through(cell.activation, j, factor * sj) + budget.at(cell.activation, j);
                 let products = (f * old).abs() + (i * j).abs() + di * j.abs() + df * old.abs();
                 let dc = df * old.abs() + di * j.abs() + i * dj + di * dj + 2.0 * UNIT_ROUNDOFF * products;
                 // The output gate's peephole carries the error of the new state into its sum.
                 let carried = peephole(|p| &p.output, unit).abs() * dc;
-                let d_o = through(Activation::Sigmoid, zo, factor * so + carried) + budget.at(o);
-                let dphi = through(cell.activation, c_true, dc) + budget.at(phi);
-                c_error[which][[row, unit]] = dc;
-                m_error[which][[row, unit]] =
-                    d_o * phi.abs() + o * dphi + d_o * dphi + UNIT_ROUNDOFF * (o * phi).abs() * 1.01;
+                let d_o = through(Activation::Sigmoid, o, factor * so + carried) + budget.at(Activation::Sigmoid, o);
+                let dphi = through(cell.activation, phi, dc) + budget.at(cell.activation, phi);
+                let dm = d_o * phi.abs() + o * dphi + d_o * dphi + UNIT_ROUNDOFF * (o * phi).abs() * 1.01;
+                [di, dj, df, d_o, dc, dm]
+            });
+            let both = |which: usize| [errors[0][which], errors[1][which]];
+            for (block, value) in [i, j, f, o].into_iter().enumerate() {
+                gates.set([row, block * units + unit], value, both(block));
             }
+            state.set([row, unit], c_true, both(4));
+            m.set([row, unit], o * phi, both(5));
         }
     }
-    let [c_bound, c_worst] = c_error;
-    let [m_bound, m_worst] = m_error;
-    match &cell.projection {
-        None => LocalTruth { h: m, c: next_c, h_bound: m_bound, c_bound, h_worst: m_worst, c_worst },
+    let h = match &cell.projection {
+        None => m,
         Some(projection) => {
             let p = projection.mapv(f64::from);
             let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
             let positive = p.mapv(f64::abs);
-            let sizes = m.mapv(f64::abs).dot(&positive);
+            let sizes = m.value.mapv(f64::abs).dot(&positive);
             let terms = units as f64 + 1.0;
-            let h_bound = m_bound.dot(&positive) + &sizes * (LAMBDA * terms.sqrt() * UNIT_ROUNDOFF);
-            let h_worst = m_worst.dot(&positive) + &sizes * gamma(terms);
-            let h = m.dot(&p).mapv_into(|v| v.clamp(-clip, clip));
-            LocalTruth { h, c: next_c, h_bound, c_bound, h_worst, c_worst }
+            Bounded {
+                bound: m.bound.dot(&positive) + &sizes * (LAMBDA * terms.sqrt() * UNIT_ROUNDOFF),
+                worst: m.worst.dot(&positive) + &sizes * gamma(terms),
+                value: m.value.dot(&p).mapv_into(|v| v.clamp(-clip, clip)),
+            }
         }
-    }
+    };
+    LocalTruth { h, c: state, gates }
 }
 
 /// γₘ = m·u/(1 − m·u); infinite where the sum is so long that nothing is guaranteed.
@@ -143,18 +180,13 @@ fn gamma(terms: f64) -> f64 {
     if mu < 1.0 { mu / (1.0 - mu) } else { f64::INFINITY }
 }
 
-/// How much an input error `delta` at `z` can change the function's value: the largest slope within reach.
-fn through(function: Activation, z: f64, delta: f64) -> f64 {
-    // The slope at z, plus the second derivative's largest value times the way to the farthest point.
+/// How much an input error `delta` can change the function's value where that is `value`: the largest slope in reach.
+/// The slopes of sigmoid and tanh follow from their values, s·(1 − s) and 1 − t².
+fn through(function: Activation, value: f64, delta: f64) -> f64 {
+    // The slope here, plus the second derivative's largest value times the way to the farthest point.
     let slope = match function {
-        Activation::Sigmoid => {
-            let s = oracle::sigmoid(z);
-            (s * (1.0 - s) + 0.0963 * delta).min(0.25)
-        }
-        Activation::Tanh => {
-            let t = z.tanh();
-            ((1.0 - t * t) + 0.7699 * delta).min(1.0)
-        }
+        Activation::Sigmoid => (value * (1.0 - value) + 0.0963 * delta).min(0.25),
+        Activation::Tanh => ((1.0 - value * value) + 0.7699 * delta).min(1.0),
         Activation::HardSigmoidKeras2 => 0.2,
         Activation::HardSigmoidKeras3 => 1.0 / 6.0,
         Activation::Relu
@@ -203,17 +235,21 @@ mod tests {
                 Array2::from_shape_fn((64, width), |(r, k)| Stream::new(5, stream).normal((r * width + k) as u64))
             };
             let (x, h, c) = (draw(0, input), draw(1, units).mapv(f32::tanh), draw(2, units));
-            let truth = local(&cell, x.view(), h.view(), c.view(), ActivationBudget::default());
+            let truth = local(&cell, x.view(), h.view(), c.view(), &ActivationBudget::new(|_| 4.0));
             let ratio = |cell: &Tf1Cell| {
                 let (h32, c32) = plain_f32(cell, &x, &h, &c);
-                let of = |a: &Array2<f32>, b: &Array2<f64>, bound: &Array2<f64>| {
-                    a.iter().zip(b).zip(bound).map(|((a, b), e)| (f64::from(*a) - b).abs() / e).fold(0.0, f64::max)
+                let of = |a: &Array2<f32>, b: &Bounded| {
+                    a.iter()
+                        .zip(&b.value)
+                        .zip(&b.bound)
+                        .map(|((a, b), e)| (f64::from(*a) - b).abs() / e)
+                        .fold(0.0, f64::max)
                 };
-                of(&h32, &truth.h, &truth.h_bound).max(of(&c32, &truth.c, &truth.c_bound))
+                of(&h32, &truth.h).max(of(&c32, &truth.c))
             };
             let right = ratio(&cell);
             assert!(right < 1.0 && right > 1e-4, "{input} x {units} x {scale}: {right}");
-            assert!(truth.h_bound.iter().zip(&truth.h_worst).all(|(p, w)| *p > 0.0 && w.is_finite()));
+            assert!(truth.h.bound.iter().zip(&truth.h.worst).all(|(p, w)| *p > 0.0 && w.is_finite()));
             let mut wrong = cell.clone();
             wrong.forget_bias = 0.99;
             let wrong = ratio(&wrong);
@@ -234,7 +270,7 @@ mod tests {
                 for delta in [1e-6, 1e-3, 0.1, 1.0] {
                     let at = |z| oracle::activation(function, z);
                     let moved = (at(z + delta) - at(z)).abs().max((at(z - delta) - at(z)).abs());
-                    assert!(moved <= through(function, z, delta) * (1.0 + 1e-9), "{function:?} at {z} ± {delta}");
+                    assert!(moved <= through(function, at(z), delta) * (1.0 + 1e-9), "{function:?} at {z} ± {delta}");
                 }
             }
         }

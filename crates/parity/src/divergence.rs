@@ -2,39 +2,78 @@
 
 use std::fmt;
 
-/// Which of a cell's two states.
+use lstm::gate_order::Gate;
+
+/// What is compared of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StateKind {
+pub enum Quantity {
     /// The output h.
     Hidden,
     /// The cell state c.
     Cell,
+    /// A gate after its activation.
+    Gate(Gate),
 }
 
-impl StateKind {
-    /// `h` or `c`.
+impl Quantity {
+    /// All six, states first.
+    pub const ALL: [Quantity; 6] = [
+        Quantity::Hidden,
+        Quantity::Cell,
+        Quantity::Gate(Gate::Input),
+        Quantity::Gate(Gate::Candidate),
+        Quantity::Gate(Gate::Forget),
+        Quantity::Gate(Gate::Output),
+    ];
+
+    /// `h` and `c` for the states, `i`, `j`, `f` and `o` for the gates, the candidate under TensorFlow's letter.
     pub fn as_str(self) -> &'static str {
         match self {
-            StateKind::Hidden => "h",
-            StateKind::Cell => "c",
+            Quantity::Hidden => "h",
+            Quantity::Cell => "c",
+            Quantity::Gate(Gate::Input) => "i",
+            Quantity::Gate(Gate::Candidate) => "j",
+            Quantity::Gate(Gate::Forget) => "f",
+            Quantity::Gate(Gate::Output) => "o",
         }
+    }
+
+    /// Whether it is handed on from step to step.
+    pub fn is_state(self) -> bool {
+        matches!(self, Quantity::Hidden | Quantity::Cell)
     }
 }
 
-impl fmt::Display for StateKind {
+impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// A value for each [`Quantity`], in the order of [`Quantity::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PerQuantity<T>(pub [T; 6]);
+
+impl<T> PerQuantity<T> {
+    /// The two states' values.
+    pub fn states(&self) -> &[T] {
+        &self.0[..2]
+    }
+
+    /// Each quantity with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (Quantity, &T)> {
+        Quantity::ALL.into_iter().zip(&self.0)
     }
 }
 
 /// One element of a trace at a given step, with the values found there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Place {
-    /// Which state.
-    pub state: StateKind,
+    /// What is compared.
+    pub quantity: Quantity,
     /// Sequence in the batch.
     pub sequence: usize,
-    /// Unit of the state.
+    /// Unit of the cell.
     pub unit: usize,
     /// The value that serves as reference.
     pub expected: f64,
@@ -84,6 +123,21 @@ impl Divergence {
         self.max_abs = self.max_abs.max(delta);
     }
 
+    /// Both sets of elements together.
+    pub fn merge(&self, other: &Divergence) -> Divergence {
+        let larger = if other.max_abs > self.max_abs || self.at.is_none() { other } else { self };
+        let first_not_finite = [self, other].into_iter().find(|d| d.non_finite > 0);
+        Divergence {
+            max_abs: self.max_abs.max(other.max_abs),
+            max_rel: self.max_rel.max(other.max_rel),
+            max_ulp: self.max_ulp.max(other.max_ulp),
+            sum_of_squares: self.sum_of_squares + other.sum_of_squares,
+            count: self.count + other.count,
+            non_finite: self.non_finite + other.non_finite,
+            at: first_not_finite.unwrap_or(larger).at,
+        }
+    }
+
     /// Root of the mean square difference.
     pub fn rms(&self) -> f64 {
         let finite = self.count - self.non_finite;
@@ -111,7 +165,7 @@ mod tests {
     use super::*;
 
     fn place(expected: f64, found: f64) -> Place {
-        Place { state: StateKind::Hidden, sequence: 1, unit: 2, expected, found }
+        Place { quantity: Quantity::Hidden, sequence: 1, unit: 2, expected, found }
     }
 
     #[test]

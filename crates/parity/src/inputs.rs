@@ -1,8 +1,9 @@
 //! Input sequences that can show a fault.
 //!
 //! One kind of input hides some faults: small values keep every gate in its linear middle, zero states hide the
-//! recurrent weights at the first step, equal inputs hide an exchange of rows. So the sequences of a batch follow
-//! different regimes, and every other one starts from a state that is not zero.
+//! recurrent weights at the first step, equal inputs hide an exchange of rows, equal lengths hide what happens at a
+//! sequence's end. So the regimes change within each sequence, every other sequence starts from a state that is not
+//! zero, and every fourth one ends early.
 
 use lstm::{Batch, Network, State, Tf1Cell};
 use ndarray::{Array2, Array3};
@@ -43,7 +44,7 @@ pub enum Regime {
     OneHot,
 }
 
-/// Half of the sequences are normal, the other regimes share the rest.
+/// Half of the segments are normal, the other regimes share the rest.
 const CYCLE: [Regime; 10] = [
     Regime::Normal,
     Regime::Normal,
@@ -57,35 +58,47 @@ const CYCLE: [Regime; 10] = [
     Regime::OneHot,
 ];
 
-/// The regime of a sequence.
-pub fn regime(sequence: usize) -> Regime {
-    CYCLE[sequence % CYCLE.len()]
+/// Steps after which a sequence goes over to its next regime.
+pub const SEGMENT: usize = 10;
+
+/// The regime of a sequence at a step. Each sequence begins at another place of the cycle.
+pub fn regime(sequence: usize, t: usize) -> Regime {
+    CYCLE[(sequence + t / SEGMENT) % CYCLE.len()]
 }
 
 const INPUT: u32 = 0;
-const STATE: u32 = 1;
+const LENGTH: u32 = 1;
+const STATE: u32 = 2;
 
-/// Draws the inputs and initial states for a network.
+/// Draws the inputs, lengths and initial states for a network.
 pub fn draw(spec: InputSpec, network: &Network<Tf1Cell>) -> Batch {
     let cells = network.cells();
     let input = cells.first().map_or(0, |c| c.input_size());
     let stream = Stream::new(spec.seed, INPUT);
     let x = Array3::from_shape_fn((spec.sequences, spec.timesteps, input), |(n, t, d)| {
-        let index = |t: usize| ((n as u64 * spec.timesteps as u64) + t as u64) * input as u64 + d as u64;
-        match regime(n) {
+        let step = |t: usize| n as u64 * spec.timesteps as u64 + t as u64;
+        let index = |t: usize| step(t) * input as u64 + d as u64;
+        let segment = t - t % SEGMENT;
+        match regime(n, t) {
             Regime::Normal => stream.normal(index(t)),
             Regime::Saturating => 8.0 * stream.normal(index(t)),
             Regime::Tiny => 0.01 * stream.normal(index(t)),
-            Regime::Constant => stream.normal(index(0)),
-            Regime::Alternating => (if t % 2 == 0 { 1.0 } else { -1.0 }) * stream.normal(index(0)),
-            Regime::OneHot => {
-                let step = n as u64 * spec.timesteps as u64 + t as u64;
-                f32::from(stream.below(step * input as u64, input as u32) as usize == d)
-            }
+            Regime::Constant => stream.normal(index(segment)),
+            Regime::Alternating => (if t % 2 == 0 { 1.0 } else { -1.0 }) * stream.normal(index(segment)),
+            Regime::OneHot => f32::from(stream.below(step(t) * input as u64, input as u32) as usize == d),
         }
     });
+    let lengths = (0..spec.sequences).map(|n| length(spec, n)).collect();
     let initial = cells.iter().enumerate().map(|(k, cell)| state(spec, k, cell)).collect();
-    Batch { x, lengths: None, initial }
+    Batch { x, lengths: Some(lengths), initial, record_gates: true }
+}
+
+/// Every fourth sequence ends somewhere before the last step; the first is always whole.
+fn length(spec: InputSpec, sequence: usize) -> usize {
+    if sequence % 4 != 3 {
+        return spec.timesteps;
+    }
+    1 + Stream::new(spec.seed, LENGTH).below(sequence as u64, spec.timesteps as u32) as usize
 }
 
 /// Zero for every other sequence, so that the usual start is tried as well; else h uniform in [−1, 1), where a real h
@@ -103,7 +116,7 @@ fn state(spec: InputSpec, cell_index: usize, cell: &Tf1Cell) -> State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array1, Axis};
+    use ndarray::{Array1, s};
 
     fn network() -> Network<Tf1Cell> {
         Network::Cell(Tf1Cell::new(Array2::zeros((13, 32)), Array1::zeros(32)).unwrap())
@@ -123,22 +136,35 @@ mod tests {
 
     #[test]
     fn a_batch_holds_every_regime_and_both_kinds_of_start() {
-        let batch = draw(InputSpec { sequences: 20, timesteps: 6, seed: 0 }, &network());
-        let sequence = |n: usize| batch.x.index_axis(Axis(0), n);
+        let batch = draw(InputSpec { sequences: 20, timesteps: 2 * SEGMENT, seed: 0 }, &network());
         for n in 0..20 {
-            let x = sequence(n);
-            let largest = x.iter().fold(0f32, |m, v| m.max(v.abs()));
-            match regime(n) {
-                Regime::Saturating => assert!(largest > 8.0),
-                Regime::Tiny => assert!(largest < 0.1 && largest > 0.0),
-                Regime::Constant => assert_eq!(x.row(0), x.row(5)),
-                Regime::Alternating => assert_eq!(x.row(0), -&x.row(1)),
-                Regime::OneHot => assert!(x.rows().into_iter().all(|r| r.sum() == 1.0 && r.iter().all(|v| *v >= 0.0))),
-                Regime::Normal => assert!(largest > 0.5 && largest < 5.0 && x.row(0) != x.row(1)),
+            for segment in 0..2 {
+                let x = batch.x.slice(s![n, segment * SEGMENT..(segment + 1) * SEGMENT, ..]);
+                let largest = x.iter().fold(0f32, |m, v| m.max(v.abs()));
+                match regime(n, segment * SEGMENT) {
+                    Regime::Saturating => assert!(largest > 8.0),
+                    Regime::Tiny => assert!(largest < 0.1 && largest > 0.0),
+                    Regime::Constant => assert_eq!(x.row(0), x.row(5)),
+                    Regime::Alternating => assert_eq!(x.row(0), -&x.row(1)),
+                    Regime::OneHot => {
+                        assert!(x.rows().into_iter().all(|r| r.sum() == 1.0 && r.iter().all(|v| *v >= 0.0)))
+                    }
+                    Regime::Normal => assert!(largest > 0.5 && largest < 5.0 && x.row(0) != x.row(1)),
+                }
             }
         }
         let state = &batch.initial[0];
         assert!(state.h.row(0).iter().all(|v| *v == 0.0) && state.h.row(1).iter().all(|v| *v != 0.0));
         assert!(state.c.row(0).iter().all(|v| *v == 0.0) && state.c.row(1).iter().all(|v| *v != 0.0));
+    }
+
+    #[test]
+    fn some_sequences_end_early_and_none_is_empty() {
+        let spec = InputSpec { sequences: 64, timesteps: 100, seed: 0 };
+        let lengths = draw(spec, &network()).lengths.unwrap();
+        assert!(lengths.iter().all(|l| (1..=100).contains(l)));
+        let early = lengths.iter().filter(|l| **l < 100).count();
+        assert!((10..=16).contains(&early), "{early}");
+        assert_eq!(draw(InputSpec { timesteps: 1, ..spec }, &network()).lengths.unwrap(), [1; 64]);
     }
 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// An implementation of an LSTM under comparison. `C` is the form of the weights it runs: [`lstm::Tf1Cell`] or
 /// [`lstm::KerasCell`].
-pub trait Lane<C> {
+pub trait Lane<C>: Sync {
     /// A short name for reports, such as `keras (tensor operations)`.
     fn name(&self) -> String;
 

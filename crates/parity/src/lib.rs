@@ -6,21 +6,24 @@
 #![warn(missing_docs)]
 
 pub mod bound;
+mod carried;
 mod divergence;
+pub mod ensemble;
 pub mod inputs;
 mod lane;
 mod local;
 pub mod random;
+mod sensitivity;
 mod verdict;
 mod verify;
 pub mod weights;
 
 pub use bound::ActivationBudget;
-pub use divergence::{Divergence, Place, StateKind, ulp_at, ulp_distance};
+pub use carried::{CARRIED_FACTOR, CARRIED_ULP, CarriedStep, SATURATION};
+pub use divergence::{Divergence, PerQuantity, Place, Quantity, ulp_at, ulp_distance};
 pub use inputs::InputSpec;
 pub use lane::{Lane, LaneError};
 pub use local::LocalError;
+pub use sensitivity::{Kill, Sensitivity, SmallestChange};
 pub use verdict::{Reason, Verdict, conclude};
-pub use verify::{
-    CARRIED_FACTOR, CARRIED_ULP, CellReport, LaneFailure, Lanes, Side, StepReport, Subject, stages, verify,
-};
+pub use verify::{CellReport, LaneFailure, Lanes, Side, StepReport, Subject, stages, verify};

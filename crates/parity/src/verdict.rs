@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use crate::verify::{CellReport, Side};
+use crate::divergence::PerQuantity;
+use crate::local::LocalError;
+use crate::verify::{CellReport, Side, StepReport};
 
 /// The outcome of a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +44,7 @@ impl fmt::Display for Verdict {
 pub struct Reason {
     /// What follows from it.
     pub verdict: Verdict,
-    /// The cell it concerns.
+    /// The cell it concerns; empty for all.
     pub cell: String,
     /// The reason in words.
     pub text: String,
@@ -58,104 +60,112 @@ pub fn conclude(cells: &[CellReport]) -> (Verdict, Vec<Reason>) {
             text: "nothing was compared".to_owned(),
         });
     }
-    reasons.sort_by(|a, b| b.verdict.cmp(&a.verdict));
+    reasons.sort_by_key(|r| std::cmp::Reverse(r.verdict));
     (reasons.iter().map(|r| r.verdict).max().unwrap_or(Verdict::Pass), reasons)
 }
 
 fn judge(cell: &CellReport) -> Vec<Reason> {
-    let mut reasons = vec![];
-    let mut reason = |verdict, text: String| reasons.push(Reason { verdict, cell: cell.name.clone(), text });
+    let mut reasons = weights(cell);
+    let mut say = |verdict, text: String| reasons.push(Reason { verdict, cell: cell.name.clone(), text });
 
-    let same_weights = cell.weights.equal();
-    for tensor in cell.weights.tensors.iter().filter(|t| t.differing > 0) {
-        let (row, column) = tensor.at.unwrap_or_default();
-        reason(
-            Verdict::Fail,
-            format!(
-                "{} of {} weights of {} differ from the right conversion, by up to {:.3e} at [{row}, {column}] (expected {}, found {})",
-                tensor.differing,
-                tensor.count,
-                tensor.tensor,
-                tensor.max_abs,
-                tensor.expected as f32,
-                tensor.found as f32
-            ),
-        );
-    }
-    for setting in &cell.weights.settings {
-        reason(Verdict::Fail, setting.clone());
-    }
-    if !same_weights && cell.weights.settings.is_empty() && cell.weights.differing() == 0 {
-        reason(Verdict::Fail, "no weights were compared".to_owned());
-    }
-
-    // A TF1 lane that is itself wrong judges nobody.
-    let tf1_wrong = cell.steps.is_empty() || !cell.steps.iter().all(|s| s.tf1_local.within());
-    let keras_wrong = !cell.steps.iter().all(|s| s.keras_local.within());
-    for failure in &cell.lane_failures {
+    for failure in cell.lane_failures.iter().chain(&cell.batch_dependence) {
         let who = match failure.side {
             Side::Tf1 => "the TF1 lane",
             Side::Keras => "the Keras lane",
         };
-        reason(Verdict::Inconclusive, format!("{who} gave no usable output: {}", failure.text));
-    }
-    if tf1_wrong && cell.lane_failures.is_empty() {
-        let worst = worst_step(cell, |s| s.tf1_local.ratio);
-        let both = if keras_wrong { "both lanes disagree" } else { "the TF1 lane disagrees" };
-        reason(
-            Verdict::Inconclusive,
-            format!(
-                "{both} with the oracle (TF1 lane at {:.3} of its bound at step {}): this device cannot be trusted",
-                worst.0, worst.1
-            ),
-        );
-    }
-    if keras_wrong && !tf1_wrong && cell.lane_failures.is_empty() {
-        if let Some(step) = cell.steps.iter().find(|s| !s.keras_local.within()) {
-            let local = &step.keras_local;
-            let how = if local.non_finite > 0 {
-                format!("{} values are not finite", local.non_finite)
-            } else if local.worst_case_ratio > 1.0 {
-                format!(
-                    "the Keras lane is {:.3e} from the truth, {:.3} times what rounding can explain",
-                    local.max_abs, local.ratio
-                )
-            } else {
-                format!(
-                    "the Keras lane is {:.3e} from the truth, {:.3} times the bound that rounding exceeds with a chance below 1e-7 \
-                     (within the bound that it can never exceed)",
-                    local.max_abs, local.ratio
-                )
-            };
-            reason(Verdict::Fail, format!("one step from the oracle's state, first at step {}: {how}", step.t));
-        }
-    }
-    // Running freely, the lanes are judged only where the TF1 lane can serve as a yardstick.
-    if !tf1_wrong && cell.lane_failures.is_empty() {
-        if let Some(step) = cell.steps.iter().find(|s| !s.carried_within()) {
-            let how = if step.carried.non_finite > 0 {
-                format!("{} values are not finite", step.carried.non_finite)
-            } else {
-                let found = step.keras_from_oracle[0].max(step.keras_from_oracle[1]);
-                format!("the Keras lane is {found:.3e} from the oracle, where {:.3e} is allowed", step.allowed)
-            };
-            reason(Verdict::Fail, format!("running freely, first at step {}: {how}", step.t));
-        }
+        say(Verdict::Inconclusive, format!("{who} did not run as it should: {}", failure.text));
     }
     if cell.compared != cell.expected || cell.compared == 0 {
-        let text = format!("{} values were compared: expected {}", cell.compared, cell.expected);
-        reason(Verdict::Inconclusive, text);
+        say(Verdict::Inconclusive, format!("{} values were compared: expected {}", cell.compared, cell.expected));
     }
     if cell.degenerate {
-        reason(Verdict::Inconclusive, "the cell's output never changes, so no fault could show on it".to_owned());
+        say(Verdict::Inconclusive, "the cell's output never changes, so no fault could show on it".to_owned());
+    }
+    // A TF1 lane that is itself wrong judges nobody, and one that never ran neither.
+    let tf1_right =
+        !cell.steps.is_empty() && cell.steps.iter().all(|s| empty(s) || s.tf1_local.within() && s.carried.tf1_within());
+    if !tf1_right && cell.lane_failures.is_empty() {
+        let keras_right = cell.steps.iter().all(|s| empty(s) || s.keras_local.within());
+        let who = if keras_right { "the TF1 lane disagrees" } else { "both lanes disagree" };
+        let step = cell.steps.iter().find(|s| !(empty(s) || s.tf1_local.within() && s.carried.tf1_within()));
+        let how = step.map_or_else(String::new, |s| format!(", first at step {}: {}", s.t, exceeded(&s.tf1_local)));
+        say(Verdict::Inconclusive, format!("{who} with the oracle{how}; this device cannot be trusted"));
+    }
+    if tf1_right && cell.lane_failures.is_empty() {
+        if let Some(step) = cell.steps.iter().find(|s| !(empty(s) || s.keras_local.within())) {
+            say(
+                Verdict::Fail,
+                format!("one step from the oracle's state, first at step {}: {}", step.t, exceeded(&step.keras_local)),
+            );
+        }
+        if let Some(step) = cell.steps.iter().find(|s| !(empty(s) || s.carried.keras_within())) {
+            let states = step.carried.states();
+            let how = if states.non_finite > 0 {
+                format!("{} values are not finite", states.non_finite)
+            } else {
+                let found = step.carried.keras_from_oracle.states().iter().fold(0.0, |m: f64, d| m.max(*d));
+                format!("the Keras lane is {found:.2e} from the oracle, where {:.2e} is allowed", step.carried.allowed)
+            };
+            say(Verdict::Fail, format!("running freely, first at step {}: {how}", step.t));
+        }
+    }
+    let missed: Vec<&str> = cell.sensitivity.missed().map(|k| k.fault.name()).collect();
+    if !missed.is_empty() {
+        say(
+            Verdict::Inconclusive,
+            format!("these faults would not have been seen on this model: {}", missed.join(", ")),
+        );
+    }
+    if cell.sensitivity.kills.is_empty() {
+        say(Verdict::Inconclusive, "no fault was tried, so a pass would mean nothing".to_owned());
     }
     reasons
 }
 
-/// The largest value of a number over the steps, and where; NaN counts as largest.
-fn worst_step(cell: &CellReport, of: impl Fn(&crate::verify::StepReport) -> f64) -> (f64, usize) {
-    cell.steps.iter().fold((0.0, 0), |worst, step| {
-        let value = of(step);
-        if value.is_nan() || value > worst.0 { (value, step.t) } else { worst }
-    })
+/// A step past the end of every sequence: there is nothing to compare, and the count of all values says whether that
+/// is as it should be.
+fn empty(step: &StepReport) -> bool {
+    step.carried.states().count == 0 && step.keras_local.0.iter().chain(&step.tf1_local.0).all(|e| e.count == 0)
+}
+
+/// The exact comparison.
+fn weights(cell: &CellReport) -> Vec<Reason> {
+    let mut texts = vec![];
+    for tensor in cell.weights.tensors.iter().filter(|t| t.differing > 0) {
+        let (row, column) = tensor.at.unwrap_or_default();
+        texts.push(format!(
+            "{} of {} weights of {} differ from the right conversion, by up to {:.2e} at [{row}, {column}] (expected {}, found {})",
+            tensor.differing, tensor.count, tensor.tensor, tensor.max_abs, tensor.expected as f32, tensor.found as f32
+        ));
+    }
+    texts.extend(cell.weights.settings.iter().cloned());
+    if !cell.weights.equal() && texts.is_empty() {
+        texts.push("no weights were compared".to_owned());
+    }
+    texts.into_iter().map(|text| Reason { verdict: Verdict::Fail, cell: cell.name.clone(), text }).collect()
+}
+
+/// How a lane went beyond its bound at one step.
+fn exceeded(errors: &PerQuantity<LocalError>) -> String {
+    let (quantity, error) = errors.worst();
+    let gate =
+        if quantity.is_state() { format!(", mostly by gate {}", errors.worst_gate().letter()) } else { String::new() };
+    let values = error.at.map_or_else(String::new, |at| {
+        format!(" at sequence {}, unit {}: expected {:.6}, found {:.6}", at.sequence, at.unit, at.expected, at.found)
+    });
+    if error.count == 0 {
+        return "nothing was compared".to_owned();
+    }
+    if error.non_finite > 0 {
+        return format!("{} values of {quantity} are not finite{values}", error.non_finite);
+    }
+    let beyond = if error.worst_case_ratio > 1.0 {
+        format!("{:.2e} times what rounding can explain", error.ratio)
+    } else {
+        format!(
+            "{:.2} times the bound that rounding exceeds with a chance below 1e-7, within the one it never exceeds",
+            error.ratio
+        )
+    };
+    format!("{quantity} is {:.2e} off{gate}, {beyond}{values}", error.max_abs)
 }

@@ -1,18 +1,17 @@
 //! One network through both lanes and the oracle.
 
-use lstm::{Batch, Direction, KerasCell, Network, Place as CellPlace, Tf1Cell, Trace, oracle};
+use lstm::fault::Fault;
+use lstm::{Batch, KerasCell, Network, Place as CellPlace, State, Tf1Cell, Trace, oracle};
+use ndarray::{Axis, s};
 
 use crate::bound::ActivationBudget;
-use crate::divergence::{Divergence, Place, StateKind, ulp_at};
-use crate::inputs::{self, InputSpec};
+use crate::carried::{self, CarriedStep};
+use crate::divergence::PerQuantity;
+use crate::ensemble;
 use crate::lane::{Lane, LaneError};
 use crate::local::{LocalError, Points};
+use crate::sensitivity::{self, Sensitivity};
 use crate::weights::{self, WeightsReport};
-
-/// The Keras lane may be this many times further from the oracle than the TF1 lane was so far.
-pub const CARRIED_FACTOR: f64 = 32.0;
-/// On top of that, this many ULP of the largest magnitude at the step.
-pub const CARRIED_ULP: f64 = 4.0;
 
 /// What is to be compared.
 pub struct Subject<'a> {
@@ -42,22 +41,12 @@ pub struct Lanes<'a> {
 pub struct StepReport {
     /// The step, from 0.
     pub t: usize,
-    /// Between the lanes, each running freely on its own state; h and c together.
-    pub carried: Divergence,
-    /// Between the lanes, h alone.
-    pub h: Divergence,
-    /// Between the lanes, c alone.
-    pub c: Divergence,
-    /// TF1 lane from the oracle: largest |Δ| of h and of c.
-    pub tf1_from_oracle: [f64; 2],
-    /// Keras lane from the oracle: largest |Δ| of h and of c.
-    pub keras_from_oracle: [f64; 2],
-    /// How far the Keras lane may be from the oracle.
-    pub allowed: f64,
-    /// Local error of the TF1 lane.
-    pub tf1_local: LocalError,
-    /// Local error of the Keras lane.
-    pub keras_local: LocalError,
+    /// Both lanes running freely.
+    pub carried: CarriedStep,
+    /// The TF1 lane, one step from the oracle's state.
+    pub tf1_local: PerQuantity<LocalError>,
+    /// The Keras lane, one step from the oracle's state.
+    pub keras_local: PerQuantity<LocalError>,
 }
 
 /// One cell of the network.
@@ -75,16 +64,20 @@ pub struct CellReport {
     pub units: usize,
     /// The exact comparison.
     pub weights: WeightsReport,
-    /// Elements compared between the lanes.
+    /// Values of h and c compared between the lanes.
     pub compared: u64,
-    /// Elements there should be.
+    /// Values there should be.
     pub expected: u64,
     /// Every step.
     pub steps: Vec<StepReport>,
+    /// What each fault of the catalogue would have looked like.
+    pub sensitivity: Sensitivity,
     /// The oracle's output never changes: nothing could show on it.
     pub degenerate: bool,
-    /// What a lane said when it failed or returned something misshapen.
+    /// What a lane did not deliver as it should.
     pub lane_failures: Vec<LaneFailure>,
+    /// Where a sequence gives something else alone than inside the batch.
+    pub batch_dependence: Vec<LaneFailure>,
 }
 
 /// A lane did not deliver what it should.
@@ -105,60 +98,93 @@ pub enum Side {
     Keras,
 }
 
-/// Runs the comparison of one network.
-///
-/// `progress` is told how much is done: a number of stages, of [`stages`] in all.
+/// How many stages [`verify`] reports for a network of so many cells.
+pub fn stages(cells: usize) -> usize {
+    4 + cells
+}
+
+/// Runs the comparison of one network over `batch`, which must ask for gates. `seed` drives the ensemble of right runs;
+/// `progress` is told how many stages are done, of [`stages`] in all.
 pub fn verify(
     subject: &Subject<'_>,
     lanes: Lanes<'_>,
-    spec: InputSpec,
-    budget: ActivationBudget,
+    batch: &Batch,
+    seed: u64,
+    budget: &ActivationBudget,
     progress: &dyn Fn(usize),
 ) -> Vec<CellReport> {
-    let batch = inputs::draw(spec, subject.truth);
-    let truth = oracle::run(subject.truth, &batch);
-    progress(1);
-    let tf1 = check_trace(lanes.tf1.run(subject.truth, &batch), subject.truth, &batch);
-    progress(2);
-    let keras = check_trace(lanes.keras.run(subject.candidate, &batch), subject.truth, &batch);
-    progress(3);
+    // Lanes run here, one after the other: a device is not shared between threads. What is f64 runs beside them.
+    let (truth, floor, tf1, keras) = std::thread::scope(|scope| {
+        let truth = scope.spawn(|| oracle::run(subject.truth, batch));
+        let members = scope.spawn(|| ensemble::run(subject.truth, batch, budget, seed));
+        let tf1 = carried::check_trace(lanes.tf1.run(subject.truth, batch), subject.truth, batch);
+        progress(1);
+        let keras = carried::check_trace(lanes.keras.run(subject.candidate, batch), subject.truth, batch);
+        progress(2);
+        let truth = truth.join().expect("the oracle does not panic");
+        progress(3);
+        let members = members.join().expect("the ensemble does not panic");
+        let floor = ensemble::noise_floor(&members, &truth.trace);
+        progress(4);
+        (truth, floor, tf1, keras)
+    });
+    let alone = alone(subject, lanes, batch);
 
+    let timesteps = batch.timesteps();
     let expected = subject.expected.cells();
     let candidate = subject.candidate.cells();
     let mut reports = vec![];
     for (index, (place, cell)) in subject.truth.placed_cells().into_iter().enumerate() {
         let mut failures = vec![];
-        let mut failed = |side, text: &String| failures.push(LaneFailure { side, text: text.clone() });
-        let mut steps: Vec<StepReport> = (0..spec.timesteps).map(empty_step).collect();
-        let (tf1_trace, keras_trace) = (tf1.as_ref().map(|t| &t.cells[index]), keras.as_ref().map(|t| &t.cells[index]));
-        match (tf1_trace, keras_trace) {
-            (Ok(tf1), Ok(keras)) => carried(&mut steps, &truth.trace.cells[index], tf1, keras, &batch, place.direction),
-            (tf1, keras) => {
-                if let Err(text) = tf1 {
-                    failed(Side::Tf1, text);
+        let mut batch_dependence = vec![];
+        let mut free = vec![CarriedStep::default(); timesteps];
+        match (&tf1, &keras) {
+            (Ok(tf1), Ok(keras)) => {
+                let (tf1, keras) = (&tf1.cells[index], &keras.cells[index]);
+                free = carried::compare(&truth.trace.cells[index], tf1, keras, &floor[index], batch, place.direction);
+                for (side, inside, alone) in [(Side::Tf1, tf1, &alone[0]), (Side::Keras, keras, &alone[1])] {
+                    batch_dependence
+                        .extend(differs_alone(inside, alone, index, &free).map(|text| LaneFailure { side, text }));
                 }
-                if let Err(text) = keras {
-                    failed(Side::Keras, text);
+            }
+            (tf1, keras) => {
+                for (side, trace) in [(Side::Tf1, tf1), (Side::Keras, keras)] {
+                    failures.extend(trace.as_ref().err().map(|text| LaneFailure { side, text: text.clone() }));
                 }
             }
         }
 
-        let points = Points::new(index, place, &truth, &batch);
-        let local_truth = points.truth(cell, budget);
-        let mut local = |side, trace: Result<Trace<f32>, LaneError>| {
-            let judged = trace.map_err(|e| e.to_string()).and_then(|t| {
-                points.judge(&local_truth, &t, spec.timesteps).ok_or("missing or misshapen output".to_owned())
-            });
+        let points = Points::new(index, place, &truth, batch);
+        let (local_truth, tf1_run, keras_run) = std::thread::scope(|scope| {
+            let truth = scope.spawn(|| points.truth(cell, budget));
+            let tf1 = points.run(lanes.tf1, cell);
+            let keras = points.run(lanes.keras, candidate[index]);
+            (truth.join().expect("the bound does not panic"), tf1, keras)
+        });
+        let judge = |trace: Result<Trace<f32>, LaneError>| {
+            let trace = trace.map_err(|e| e.to_string())?;
+            points.judge(&local_truth, &trace, timesteps).ok_or("missing or misshapen output".to_owned())
+        };
+        let (tf1_judged, keras_judged) = std::thread::scope(|scope| {
+            let tf1 = scope.spawn(|| judge(tf1_run));
+            let keras = judge(keras_run);
+            (tf1.join().expect("judging does not panic"), keras)
+        });
+        let mut local = |side, judged: Result<Vec<PerQuantity<LocalError>>, String>| {
             judged.unwrap_or_else(|text| {
-                failed(side, &format!("one step from the oracle's state: {text}"));
-                vec![LocalError::default(); spec.timesteps]
+                failures.push(LaneFailure { side, text: format!("one step from the oracle's state: {text}") });
+                vec![PerQuantity::default(); timesteps]
             })
         };
-        let tf1_local = local(Side::Tf1, points.run(lanes.tf1, cell));
-        let keras_local = local(Side::Keras, points.run(lanes.keras, candidate[index]));
-        for (step, (tf1, keras)) in steps.iter_mut().zip(tf1_local.into_iter().zip(keras_local)) {
-            (step.tf1_local, step.keras_local) = (tf1, keras);
-        }
+        let (tf1_local, keras_local) = (local(Side::Tf1, tf1_judged), local(Side::Keras, keras_judged));
+        let steps: Vec<StepReport> = free
+            .into_iter()
+            .zip(tf1_local.into_iter().zip(keras_local))
+            .enumerate()
+            .map(|(t, (carried, (tf1_local, keras_local)))| StepReport { t, carried, tf1_local, keras_local })
+            .collect();
+        let others: Vec<(Fault, &KerasCell)> =
+            sensitivity::mistaken_for(index, &subject.truth.placed_cells(), &expected);
         reports.push(CellReport {
             name: subject.names[index].clone(),
             candidate: subject.candidate_names[index].clone(),
@@ -166,105 +192,67 @@ pub fn verify(
             input_size: cell.input_size(),
             units: cell.units(),
             weights: weights::compare(expected[index], candidate[index]),
-            compared: steps.iter().map(|s| s.carried.count).sum(),
+            compared: steps.iter().map(|s| s.carried.states().count).sum(),
             expected: (points.rows.len() * (cell.units() + cell.recurrent_size())) as u64,
-            steps,
-            degenerate: is_constant(&truth.trace.cells[index], &batch),
+            sensitivity: sensitivity::measure(cell, place, &others, lanes.keras, &points, &local_truth),
+            degenerate: is_constant(&truth.trace.cells[index], batch),
             lane_failures: failures,
+            batch_dependence,
+            steps,
         });
-        progress(4 + index);
+        progress(stages(index + 1));
     }
     reports
 }
 
-/// How many stages [`verify`] reports for a network of so many cells.
-pub fn stages(cells: usize) -> usize {
-    3 + cells
+/// A whole sequence and one that ends early, as batches of their own.
+fn chosen(batch: &Batch) -> Vec<(usize, Batch)> {
+    let ragged = (0..batch.sequences()).find(|n| !batch.is_valid(*n, batch.timesteps() - 1));
+    let mut sequences = vec![0];
+    sequences.extend(ragged.filter(|n| *n != 0));
+    let one = |n: usize| Batch {
+        x: batch.x.slice(s![n..=n, .., ..]).to_owned(),
+        lengths: batch.lengths.as_ref().map(|l| vec![l[n]]),
+        initial: batch.initial.iter().map(|i| State { h: row(&i.h, n), c: row(&i.c, n) }).collect(),
+        record_gates: batch.record_gates,
+    };
+    sequences.into_iter().map(|n| (n, one(n))).collect()
 }
 
-fn empty_step(t: usize) -> StepReport {
-    StepReport {
-        t,
-        carried: Divergence::default(),
-        h: Divergence::default(),
-        c: Divergence::default(),
-        tf1_from_oracle: [0.0; 2],
-        keras_from_oracle: [0.0; 2],
-        allowed: 0.0,
-        tf1_local: LocalError::default(),
-        keras_local: LocalError::default(),
-    }
+fn row(a: &ndarray::Array2<f32>, n: usize) -> ndarray::Array2<f32> {
+    a.row(n).insert_axis(Axis(0)).to_owned()
 }
 
-/// Accepts a trace only with every cell in its right shape.
-fn check_trace(
-    trace: Result<Trace<f32>, LaneError>,
-    network: &Network<Tf1Cell>,
-    batch: &Batch,
-) -> Result<Trace<f32>, String> {
-    let trace = trace.map_err(|e| e.to_string())?;
-    let cells = network.cells();
-    if trace.cells.len() != cells.len() {
-        return Err(format!("{} cells in the output: expected {}", trace.cells.len(), cells.len()));
-    }
-    for (index, (found, cell)) in trace.cells.iter().zip(cells).enumerate() {
-        let (n, t) = (batch.sequences(), batch.timesteps());
-        for (state, found, width) in [("h", &found.h, cell.recurrent_size()), ("c", &found.c, cell.units())] {
-            if found.shape() != [n, t, width] {
-                return Err(format!("{state} of cell {index} is {:?}: expected {:?}", found.shape(), [n, t, width]));
-            }
-        }
-    }
-    Ok(trace)
+/// Those sequences run alone, each lane's in turn: sequence, and trace or what went wrong.
+type Alone = Vec<(usize, Result<Trace<f32>, String>)>;
+
+fn alone(subject: &Subject<'_>, lanes: Lanes<'_>, batch: &Batch) -> [Alone; 2] {
+    let chosen = chosen(batch);
+    let tf1 = |b: &Batch| carried::check_trace(lanes.tf1.run(subject.truth, b), subject.truth, b);
+    let keras = |b: &Batch| carried::check_trace(lanes.keras.run(subject.candidate, b), subject.truth, b);
+    [chosen.iter().map(|(n, b)| (*n, tf1(b))).collect(), chosen.iter().map(|(n, b)| (*n, keras(b))).collect()]
 }
 
-/// Fills in the comparison of the two free runs, and of each with the oracle.
-fn carried(
-    steps: &mut [StepReport],
-    truth: &lstm::CellTrace<f64>,
-    tf1: &lstm::CellTrace<f32>,
-    keras: &lstm::CellTrace<f32>,
-    batch: &Batch,
-    direction: Direction,
-) {
-    let timesteps = steps.len();
-    let mut largest_tf1 = 0.0f64;
-    for position in 0..timesteps {
-        // "So far" means in the order the cell reads.
-        let t = match direction {
-            Direction::Forward => position,
-            Direction::Backward => timesteps - 1 - position,
+/// Batch invariance: what a sequence gives must not depend on what else is in the batch, beyond rounding.
+fn differs_alone(inside: &lstm::CellTrace<f32>, alone: &Alone, cell: usize, steps: &[CarriedStep]) -> Option<String> {
+    alone.iter().find_map(|(sequence, trace)| {
+        let trace = match trace {
+            Ok(trace) => trace,
+            Err(text) => return Some(format!("sequence {sequence} run alone: {text}")),
         };
-        let step = &mut steps[t];
-        let mut magnitude = 0.0f64;
-        let states =
-            [(StateKind::Hidden, &truth.h, &tf1.h, &keras.h, 0), (StateKind::Cell, &truth.c, &tf1.c, &keras.c, 1)];
-        for (state, truth, tf1, keras, which) in states {
-            for sequence in (0..batch.sequences()).filter(|s| batch.is_valid(*s, t)) {
-                for unit in 0..truth.dim().2 {
-                    let at = [sequence, t, unit];
-                    let (exact, a, b) = (truth[at], f64::from(tf1[at]), f64::from(keras[at]));
-                    let place = Place { state, sequence, unit, expected: a, found: b };
-                    step.carried.add(place);
-                    if which == 0 {
-                        step.h.add(place)
-                    } else {
-                        step.c.add(place)
-                    }
-                    step.tf1_from_oracle[which] = larger(step.tf1_from_oracle[which], (a - exact).abs());
-                    step.keras_from_oracle[which] = larger(step.keras_from_oracle[which], (b - exact).abs());
-                    magnitude = magnitude.max(exact.abs());
-                }
-            }
-        }
-        largest_tf1 = larger(largest_tf1, larger(step.tf1_from_oracle[0], step.tf1_from_oracle[1]));
-        step.allowed = CARRIED_FACTOR * largest_tf1 + CARRIED_ULP * ulp_at(magnitude);
-    }
-}
-
-/// The larger of two, NaN if either is: `f64::max` would drop it.
-fn larger(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+        let Some(apart) = carried::apart_from_alone(inside, &trace.cells[cell], *sequence) else {
+            return Some(format!("sequence {sequence} run alone is misshapen"));
+        };
+        // Each of the two may be off by what is allowed.
+        let near = |distance: f64, step: &CarriedStep| distance <= 2.0 * step.allowed;
+        let bad = apart.iter().zip(steps).position(|(distance, step)| !near(*distance, step));
+        bad.map(|t| {
+            format!(
+                "sequence {sequence} gives something else alone than in the batch: {:.3e} apart at step {t}",
+                apart[t]
+            )
+        })
+    })
 }
 
 /// Whether the oracle's output is the same everywhere.
@@ -272,14 +260,4 @@ fn is_constant(trace: &lstm::CellTrace<f64>, batch: &Batch) -> bool {
     let mut valid = trace.h.indexed_iter().filter(|((n, t, _), _)| batch.is_valid(*n, *t)).map(|(_, v)| *v);
     let first = valid.next();
     first.is_none_or(|first| valid.all(|v| v == first))
-}
-
-impl StepReport {
-    /// The Keras lane is as near to the oracle as it must be. False for NaN.
-    pub fn carried_within(&self) -> bool {
-        self.carried.count > 0
-            && self.carried.non_finite == 0
-            && self.keras_from_oracle[0] <= self.allowed
-            && self.keras_from_oracle[1] <= self.allowed
-    }
 }

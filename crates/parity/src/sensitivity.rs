@@ -1,0 +1,241 @@
+//! Would a fault have been seen? Each fault of the catalogue is injected into the right conversion and run through the
+//! same lane and the same bound. A pass means something only if the faults that could show did show.
+
+use lstm::fault::{self, Fault, Injected};
+use lstm::gate_order::{self, Gate, TF1};
+use lstm::{Direction, KerasCell, Place, Tf1Cell, oracle};
+use ndarray::{Array2, Axis};
+
+use crate::bound::LocalTruth;
+use crate::lane::Lane;
+use crate::local::Points;
+
+/// Points at which faults are tried: enough to meet every regime, few enough to cost less than the verification.
+const POINTS: usize = 192;
+
+/// One row of the kill table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kill {
+    /// The fault.
+    pub fault: Fault,
+    /// Whether the lanes alone showed it; `None` where it cannot show on this cell.
+    pub detected: Option<bool>,
+    /// The largest error it caused, as a share of the bound: detected above 1.
+    pub margin: f64,
+    /// Why it cannot show, or why it was not tried.
+    pub why: Option<String>,
+}
+
+/// How large a relative change of one weight must be to be seen, over all weights that are not zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SmallestChange {
+    /// Weights considered.
+    pub weights: usize,
+    /// Seen in the most sensitive weight.
+    pub min: f64,
+    /// Seen in half of the weights.
+    pub median: f64,
+    /// Seen in 95 of 100 weights.
+    pub p95: f64,
+    /// Weights that no change of up to their own size would show: their inputs or units are never active.
+    pub invisible: usize,
+}
+
+/// What this verification could have seen of one cell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sensitivity {
+    /// One row per fault of the catalogue.
+    pub kills: Vec<Kill>,
+    /// Of single weights.
+    pub smallest_change: Option<SmallestChange>,
+}
+
+impl Sensitivity {
+    /// Faults that could show and did not.
+    pub fn missed(&self) -> impl Iterator<Item = &Kill> {
+        self.kills.iter().filter(|k| k.detected == Some(false))
+    }
+}
+
+/// The right conversions of other cells that this one could be mistaken for: same shapes, same network.
+pub(crate) fn mistaken_for<'a>(
+    index: usize,
+    placed: &[(Place, &Tf1Cell)],
+    expected: &[&'a KerasCell],
+) -> Vec<(Fault, &'a KerasCell)> {
+    let own = placed[index].0;
+    let same_shape = |other: &KerasCell| other.kernel.dim() == expected[index].kernel.dim();
+    let mut found = vec![];
+    for (other, (place, _)) in placed.iter().enumerate().filter(|(other, _)| *other != index) {
+        let (first, second) = (index.min(other), index.max(other));
+        let fault = if place.layer == own.layer && place.direction != own.direction {
+            Fault::DirectionsSwapped { forward: first, backward: second }
+        } else if place.direction == own.direction && place.layer.abs_diff(own.layer) == 1 {
+            Fault::LayersSwapped { first, second }
+        } else {
+            continue;
+        };
+        if same_shape(expected[other]) {
+            found.push((fault, expected[other]));
+        }
+    }
+    found
+}
+
+/// Tries every fault on some of the points.
+pub(crate) fn measure(
+    cell: &Tf1Cell,
+    place: Place,
+    others: &[(Fault, &KerasCell)],
+    lane: &dyn Lane<KerasCell>,
+    points: &Points,
+    truth: &LocalTruth,
+) -> Sensitivity {
+    let Ok(right) = lstm::convert::to_keras(cell) else { return Sensitivity::default() };
+    let rows = spread(points.rows.len());
+    let few = points.select(&rows);
+    let truth = LocalTruth { h: truth.h.select(&rows), c: truth.c.select(&rows), gates: truth.gates.select(&rows) };
+    let margin = |cell: &KerasCell, points: &Points| -> f64 {
+        let judged = points.run(lane, cell).ok().and_then(|trace| points.judge(&truth, &trace, steps(points)));
+        // A fault that breaks the lane, or makes it give NaN, is certainly seen.
+        judged.map_or(f64::INFINITY, |steps| {
+            let errors = steps.iter().flat_map(|s| s.states().iter().copied());
+            errors.fold(0.0, |m: f64, e| if e.non_finite > 0 { f64::INFINITY } else { m.max(e.ratio) })
+        })
+    };
+    let seen =
+        |fault: &Fault, margin: f64| Kill { fault: fault.clone(), detected: Some(margin > 1.0), margin, why: None };
+    let cannot = |fault: &Fault, why: &str| Kill {
+        fault: fault.clone(),
+        detected: None,
+        margin: 0.0,
+        why: Some(why.to_owned()),
+    };
+
+    let try_fault = |fault: Fault| -> Option<Kill> {
+        // One step at a time a cell has no direction: this one is a matter of which state it meets.
+        if fault == Fault::BackwardNotReversed {
+            return Some(seen(&fault, margin(&right, &read_the_other_way(points, &rows, &few, place.direction))));
+        }
+        Some(match fault::inject(cell, &fault) {
+            Injected::Cell(wrong) => seen(&fault, margin(&wrong, &few)),
+            Injected::Unobservable(why) => cannot(&fault, &why),
+            Injected::NotOnWeights => match fed_wrongly(&fault, &few)? {
+                points if points.x == few.x && points.h == few.h && points.c == few.c => {
+                    cannot(&fault, "what is fed wrongly is the same here")
+                }
+                points => seen(&fault, margin(&right, &points)),
+            },
+        })
+    };
+    std::thread::scope(|scope| {
+        let smallest = scope.spawn(|| smallest_change(cell, &few, &truth));
+        let mut kills: Vec<Kill> = fault::catalogue(cell).into_iter().filter_map(try_fault).collect();
+        for (fault, other) in others {
+            let same = other.kernel == right.kernel
+                && other.recurrent_kernel == right.recurrent_kernel
+                && other.bias == right.bias;
+            kills.push(if same {
+                cannot(fault, "both cells hold the same weights")
+            } else {
+                seen(fault, margin(other, &few))
+            });
+        }
+        Sensitivity { kills, smallest_change: Some(smallest.join().expect("counting does not panic")) }
+    })
+}
+
+fn steps(points: &Points) -> usize {
+    points.rows.iter().map(|(_, t)| t + 1).max().unwrap_or(0)
+}
+
+/// Indices spread evenly over all points, so that all sequences and steps are met.
+fn spread(count: usize) -> Vec<usize> {
+    let taken = count.min(POINTS);
+    (0..taken).map(|k| k * count / taken).collect()
+}
+
+/// Faults of feeding: right weights, wrong points.
+fn fed_wrongly(fault: &Fault, points: &Points) -> Option<Points> {
+    let mut wrong = points.clone();
+    match fault {
+        Fault::StateSwapped if points.h.dim() == points.c.dim() => {
+            std::mem::swap(&mut wrong.h, &mut wrong.c);
+            Some(wrong)
+        }
+        Fault::OneStepLate => {
+            // Every point gets the input of the point before it.
+            let last = points.rows.len().checked_sub(1)?;
+            let order: Vec<usize> = (0..=last).map(|k| k.checked_sub(1).unwrap_or(last)).collect();
+            wrong.x = points.x.select(Axis(0), &order);
+            Some(wrong)
+        }
+        _ => None,
+    }
+}
+
+/// The points of a cell that reads its sequences the wrong way round: each meets the state of its other neighbour.
+fn read_the_other_way(points: &Points, rows: &[usize], few: &Points, direction: Direction) -> Points {
+    let mut wrong = few.clone();
+    for (k, &row) in rows.iter().enumerate() {
+        // A forward cell meets at step t the state after t − 1. The one after t + 1 is what step t + 2 meets.
+        let source = match direction {
+            Direction::Forward => Some(row + 2).filter(|source| *source < points.rows.len()),
+            Direction::Backward => row.checked_sub(2),
+        };
+        let source = source.filter(|source| points.rows[*source].0 == points.rows[row].0);
+        let state = |all: &Array2<f32>, own: &mut Array2<f32>| match source {
+            Some(source) => own.row_mut(k).assign(&all.row(source)),
+            None => own.row_mut(k).fill(0.0),
+        };
+        state(&points.h, &mut wrong.h);
+        state(&points.c, &mut wrong.c);
+    }
+    wrong
+}
+
+/// For each weight: the smallest relative change whose effect, to first order, exceeds the bound somewhere.
+fn smallest_change(cell: &Tf1Cell, points: &Points, truth: &LocalTruth) -> SmallestChange {
+    let (units, input) = (cell.units(), cell.input_size());
+    // |∂(h or c)/∂z| over its bound, per point and column of the kernel; the larger of the two.
+    let mut slopes = Array2::<f64>::zeros((points.rows.len(), 4 * units));
+    for row in 0..points.rows.len() {
+        for unit in 0..units {
+            let gate = |gate| truth.gates.value[[row, gate_order::position(TF1, gate) * units + unit]];
+            let (i, j, f, o) = (gate(Gate::Input), gate(Gate::Candidate), gate(Gate::Forget), gate(Gate::Output));
+            let c = truth.c.value[[row, unit]];
+            let phi = |z: f64| oracle::activation(cell.activation, z);
+            // φ'(c) by a central difference: good for every activation, and first order is all this needs.
+            let dphi = (phi(c + 1e-6) - phi(c - 1e-6)) / 2e-6;
+            let dj = match cell.activation {
+                lstm::Activation::Tanh => 1.0 - j * j,
+                _ => 1.0,
+            };
+            let dc = [i * (1.0 - i) * j, i * dj, f * (1.0 - f) * f64::from(points.c[[row, unit]]), 0.0];
+            for (block, dc) in dc.into_iter().enumerate() {
+                let dh = if block == 3 { o * (1.0 - o) * phi(c) } else { o * dphi * dc };
+                let of_h = if cell.projection.is_some() { 0.0 } else { dh.abs() / truth.h.bound[[row, unit]] };
+                slopes[[row, block * units + unit]] = of_h.max(dc.abs() / truth.c.bound[[row, unit]]);
+            }
+        }
+    }
+    let mut changes = vec![];
+    let mut invisible = 0;
+    for ((r, column), weight) in cell.kernel.indexed_iter().filter(|(_, w)| **w != 0.0) {
+        let value = |row: usize| if r < input { points.x[[row, r]] } else { points.h[[row, r - input]] };
+        let strongest =
+            (0..points.rows.len()).map(|row| f64::from(value(row)).abs() * slopes[[row, column]]).fold(0.0, f64::max);
+        let change = 1.0 / (strongest * f64::from(*weight).abs());
+        if change <= 1.0 { changes.push(change) } else { invisible += 1 }
+    }
+    changes.sort_by(f64::total_cmp);
+    let quantile =
+        |q: f64| changes.get(((changes.len() as f64 - 1.0) * q).round() as usize).copied().unwrap_or(f64::INFINITY);
+    SmallestChange {
+        weights: changes.len() + invisible,
+        min: quantile(0.0),
+        median: quantile(0.5),
+        p95: quantile(0.95),
+        invisible,
+    }
+}
