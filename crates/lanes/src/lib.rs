@@ -1,0 +1,24 @@
+//! The TF1-style and the Keras-style LSTM in Burn, on any device.
+//!
+//! A [`Device`] is opened once; [`Tf1FusedLstm`] and [`KerasLstm`] run on it as [`parity::Lane`]s. Each lane exists in
+//! Burn's tensor operations, which run on every device, and as WGSL kernels that compute whole sequences, launched
+//! through Burn's runtime ([`Route`]). The WGSL is in the top-level folder `kernels`.
+
+#![warn(missing_docs)]
+
+mod activation;
+mod device;
+mod keras;
+mod self_check;
+mod sequence_op;
+mod tf1_fused;
+mod tiling;
+mod wgsl;
+mod wiring;
+
+pub use activation::apply;
+pub use device::{Choice, Device, DeviceError, DeviceInfo, QUIET_MESA, adapters};
+pub use keras::KerasLstm;
+pub use self_check::{ActivationError, SelfCheck};
+pub use sequence_op::Route;
+pub use tf1_fused::Tf1FusedLstm;

@@ -1,0 +1,277 @@
+//! Can this device be trusted? Tried before any verdict, against f64 on the CPU.
+//!
+//! GPU backends have returned wrong numbers in public reports (all-zero products, near-zero results for tall matrices),
+//! so a verdict on a device stands only after the operations that lanes use gave right results there.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::tensor::{Tensor, TensorData};
+use lstm::{Activation, Batch, CellTrace, KerasCell, Network, State, oracle};
+use ndarray::{Array1, Array2, Array3, s};
+use parity::bound::{LAMBDA, SMALLEST_RESULT, UNIT_ROUNDOFF};
+use parity::random::Stream;
+use parity::{ActivationBudget, Lane};
+
+use crate::{Device, KerasLstm, apply};
+
+/// M, K, N of the products tried: one, primes, powers of two and their neighbours, tall, wide and deep.
+const PRODUCTS: [[usize; 3]; 14] = [
+    [1, 1, 1],
+    [1, 4, 3],
+    [7, 5, 1],
+    [3, 33, 31],
+    [64, 120, 400],
+    [65, 129, 257],
+    [257, 33, 255],
+    [500, 64, 100],
+    [513, 12, 1023],
+    [1, 1024, 1024],
+    [1024, 1, 7],
+    [1024, 16, 1024],
+    [127, 1023, 65],
+    [6, 511, 4],
+];
+
+/// Points of the sweep of one activation.
+const SWEEP: usize = 1 << 16;
+
+/// An activation further off than this is not a rounding matter any more. (A hard sigmoid is far off in ULP just above
+/// its foot, where 0.5 cancels.)
+const SANE_ULP: f64 = 1024.0;
+
+/// The error of one activation function on a device.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ActivationError {
+    /// The function.
+    pub function: Activation,
+    /// Largest error found, in ULP of the result (results below 2⁻¹² count as 2⁻¹²).
+    pub ulp: f64,
+    /// Where it was found.
+    pub at: f32,
+}
+
+/// What was found on a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelfCheck {
+    /// What each activation may add to a bound: twice the largest error found, and at least one ULP.
+    pub budget: ActivationBudget,
+    /// The errors that the budget rests on.
+    pub activations: Vec<ActivationError>,
+    /// Products tried.
+    pub products: usize,
+    /// Largest error of a product, as a share of its rounding bound.
+    pub product_ratio: f64,
+    /// What went wrong; empty if the device can be trusted.
+    pub failures: Vec<String>,
+}
+
+impl SelfCheck {
+    /// Tries the device, with these activation functions; the budget of any other is infinite, so that it is never
+    /// assumed.
+    pub fn run(device: &Device, functions: &[Activation]) -> SelfCheck {
+        let mut failures = vec![];
+        let mut activations = vec![];
+        for &function in functions {
+            match guarded(|| activation(device, function)) {
+                Ok((error, more)) => {
+                    if error.ulp.is_nan() || error.ulp > SANE_ULP {
+                        failures.push(format!("{function} is {:.3e} ULP off at {:e}", error.ulp, error.at));
+                    }
+                    activations.push(error);
+                    failures.extend(more);
+                }
+                Err(message) => failures.push(format!("{function}: {message}")),
+            }
+        }
+        let mut product_ratio = 0.0f64;
+        for (index, shape) in PRODUCTS.into_iter().enumerate() {
+            match guarded(|| product(device, shape, index as u32)) {
+                Ok(Some(ratio)) if ratio <= 1.0 => product_ratio = product_ratio.max(ratio),
+                Ok(Some(ratio)) => {
+                    failures.push(format!("the product {shape:?} is off by {ratio:.3e} times its rounding bound"))
+                }
+                Ok(None) => {
+                    failures.push(format!("the product {shape:?} has the wrong size or values that are not finite"))
+                }
+                Err(message) => failures.push(format!("the product {shape:?}: {message}")),
+            }
+        }
+        match guarded(|| whole_lane(device)) {
+            Ok(more) => failures.extend(more),
+            Err(message) => failures.push(format!("a lane: {message}")),
+        }
+        let measured = activations.clone();
+        let budget = ActivationBudget::new(move |function| {
+            let found = measured.iter().find(|e| e.function == function);
+            found.map_or(f64::INFINITY, |e| (2.0 * e.ulp).max(1.0))
+        });
+        SelfCheck { budget, activations, products: PRODUCTS.len(), product_ratio, failures }
+    }
+}
+
+/// Burn reports some failures of a device by panicking.
+fn guarded<T>(attempt: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| Err("the device failed".to_owned()))
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, String> {
+    tensor.try_into_data().map_err(|e| e.to_string())?.try_into_vec::<f32>().map_err(|e| e.to_string())
+}
+
+/// Sweeps one activation densely, and tries the ends of the float range.
+fn activation(device: &Device, function: Activation) -> Result<(ActivationError, Vec<String>), String> {
+    // Half of the points evenly over the bit patterns up to ±128 (every exponent), half evenly over ±32.
+    let half = SWEEP / 2;
+    let by_bits = (0..half).map(|k| {
+        let magnitude = f32::from_bits((k / 2 * (128f32.to_bits() as usize / (half / 2))) as u32);
+        if k % 2 == 0 { magnitude } else { -magnitude }
+    });
+    let evenly = (0..half).map(|k| (k as f32 / half as f32 - 0.5) * 64.0);
+    let ends = [
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::MAX,
+        f32::MIN,
+        1e30,
+        -1e30,
+        88.8,
+        -88.8,
+        104.0,
+        -104.0,
+        0.0,
+        -0.0,
+        1e-42,
+        f32::NAN,
+    ];
+    let x: Vec<f32> = by_bits.chain(evenly).chain(ends).collect();
+    let points = x.len();
+    let y =
+        values(apply(function, Tensor::<1>::from_data(TensorData::new(x.clone(), [points]), device.burn()), device))?;
+    if y.len() != points {
+        return Err(format!("{} values for {points} points", y.len()));
+    }
+
+    let mut worst = ActivationError { function, ulp: 0.0, at: 0.0 };
+    let mut failures = vec![];
+    for (&x, &y) in x.iter().zip(&y) {
+        let exact = oracle::activation(function, f64::from(x));
+        if x.is_nan() {
+            if !y.is_nan() {
+                failures.push(format!("{function} turns NaN into {y}"));
+            }
+            continue;
+        }
+        // Where the truth leaves the range of f32, infinity of the right sign is right.
+        let exact_f32 = exact as f32;
+        if exact_f32.is_infinite() || exact.is_infinite() {
+            if y != exact_f32 && y.abs() < f32::MAX {
+                failures.push(format!("{function}({x}) is {y}: expected {exact_f32}"));
+            }
+            continue;
+        }
+        let ulp = (f64::from(y) - exact).abs() / (2.0 * UNIT_ROUNDOFF * exact.abs().max(SMALLEST_RESULT));
+        // Once NaN, always NaN.
+        if ulp.is_nan() || ulp > worst.ulp {
+            worst = ActivationError { ulp, at: x, ..worst };
+        }
+    }
+    Ok((worst, failures))
+}
+
+fn random(rows: usize, columns: usize, stream: u32) -> Array2<f32> {
+    let stream = Stream::new(0, 1 << 24 | stream);
+    Array2::from_shape_fn((rows, columns), |(r, c)| stream.normal((r * columns + c) as u64))
+}
+
+/// The error of one product as a share of its rounding bound; `None` if it has the wrong size or is not finite. Run
+/// twice: the results must be the same bit for bit.
+fn product(device: &Device, [m, k, n]: [usize; 3], stream: u32) -> Result<Option<f64>, String> {
+    let (a, b) = (random(m, k, 2 * stream), random(k, n, 2 * stream + 1));
+    let upload = |a: &Array2<f32>| {
+        let data = TensorData::new(a.iter().copied().collect::<Vec<f32>>(), [a.nrows(), a.ncols()]);
+        Tensor::<2>::from_data(data, device.burn())
+    };
+    // What the pool hands out next holds NaN: an element that is not written shows.
+    drop(values(Tensor::<2>::full([m, n], f32::NAN, device.burn()))?);
+    let found = values(upload(&a).matmul(upload(&b)))?;
+    let again = values(upload(&a).matmul(upload(&b)))?;
+    if found.len() != m * n || found.iter().any(|v| !v.is_finite()) {
+        return Ok(None);
+    }
+    if found.iter().zip(&again).any(|(a, b)| a.to_bits() != b.to_bits()) {
+        return Err("two runs differ".to_owned());
+    }
+    let wide = |a: &Array2<f32>, f: fn(f64) -> f64| a.mapv(|v| f(f64::from(v)));
+    let exact = wide(&a, |v| v).dot(&wide(&b, |v| v));
+    let magnitude = wide(&a, f64::abs).dot(&wide(&b, f64::abs));
+    let factor = LAMBDA * (k as f64 + 1.0).sqrt() * UNIT_ROUNDOFF;
+    let ratios = exact.iter().zip(&magnitude).zip(&found).map(|((e, m), f)| (f64::from(*f) - e).abs() / (factor * m));
+    Ok(Some(ratios.fold(0.0, f64::max)))
+}
+
+/// A lane as a whole: not a number and infinity stay in their own sequence, what is poisoned is overwritten, and a
+/// second run gives the same bits.
+fn whole_lane(device: &Device) -> Result<Vec<String>, String> {
+    let (sequences, timesteps, input, units) = (5, 3, 7, 9);
+    let kernel = random(input, 4 * units, 1001) * 0.3;
+    let recurrent = random(units, 4 * units, 1002) * 0.3;
+    let cell = KerasCell::new(kernel, recurrent, Array1::zeros(4 * units)).map_err(|e| e.to_string())?;
+    let stream = Stream::new(0, 1 << 24 | 1003);
+    let x = Array3::from_shape_fn((sequences, timesteps, input), |(n, t, d)| {
+        stream.normal(((n * timesteps + t) * input + d) as u64)
+    });
+    let zero = State { h: Array2::zeros((sequences, units)), c: Array2::zeros((sequences, units)) };
+    let batch = |x: Array3<f32>| Batch { x, lengths: None, initial: vec![zero.clone()], record_gates: true };
+    let lane = KerasLstm::new(device.clone());
+    let run = |x: Array3<f32>| -> Result<CellTrace<f32>, String> {
+        let mut trace = lane.run(&Network::Cell(cell.clone()), &batch(x)).map_err(|e| e.to_string())?;
+        trace.cells.pop().ok_or_else(|| "no output".to_owned())
+    };
+    let mut failures = vec![];
+    let clean = run(x.clone())?;
+    if !clean.h.iter().chain(&clean.c).all(|v| v.is_finite()) {
+        failures.push("a lane gives values that are not finite from finite ones".to_owned());
+    }
+    let mut poisoned = x.clone();
+    poisoned[[1, 1, 0]] = f32::NAN;
+    poisoned[[3, 1, 0]] = f32::INFINITY;
+    let spoilt = run(poisoned)?;
+    let rows = |t: &CellTrace<f32>, n: usize| t.h.slice(s![n, .., ..]).to_owned();
+    if !spoilt.h.slice(s![1, 1.., ..]).iter().all(|v| v.is_nan()) {
+        failures.push("NaN in the input of a lane does not reach its output".to_owned());
+    }
+    if [0, 2, 4].iter().any(|n| rows(&spoilt, *n) != rows(&clean, *n)) {
+        failures.push("NaN or infinity in one sequence changes another".to_owned());
+    }
+    let again = run(x)?;
+    let bits = |t: &CellTrace<f32>| t.h.iter().chain(&t.c).map(|v| v.to_bits()).collect::<Vec<u32>>();
+    if bits(&again) != bits(&clean) {
+        failures.push("a lane run twice gives different bits".to_owned());
+    }
+    Ok(failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Choice;
+
+    #[test]
+    fn the_cpu_can_be_trusted() {
+        let check = SelfCheck::run(&Device::open(Choice::Cpu).expect("the CPU is always there"), &Activation::ALL);
+        assert_eq!(check.failures, Vec::<String>::new());
+        assert!(check.product_ratio > 0.0 && check.product_ratio < 1.0, "{}", check.product_ratio);
+        for error in check.activations.iter().filter(|e| matches!(e.function, Activation::Tanh | Activation::Sigmoid)) {
+            assert!(error.ulp < 8.0, "{error:?}");
+        }
+        let sigmoid = check.budget.ulp(Activation::Sigmoid);
+        assert!((1.0..32.0).contains(&sigmoid), "{sigmoid}");
+    }
+
+    #[test]
+    fn what_was_not_measured_has_no_budget() {
+        let check = SelfCheck::run(&Device::open(Choice::Cpu).expect("the CPU is always there"), &[Activation::Tanh]);
+        assert!(check.budget.ulp(Activation::Tanh).is_finite());
+        assert_eq!(check.budget.ulp(Activation::Relu), f64::INFINITY);
+    }
+}

@@ -1,0 +1,231 @@
+//! The LSTM as TensorFlow 1.x computes it: `tensorflow/python/ops/rnn_cell_impl.py` (1.15), `rnn.py`.
+
+use burn::tensor::{Bool, Int, Tensor, TensorData};
+use lstm::{Activation, Batch, Network, State, Tf1Cell, Trace};
+use ndarray::{Array1, Axis};
+use parity::{Lane, LaneError};
+
+use crate::sequence_op::{self, Launch, Route};
+use crate::tiling::{Plan, Sizes};
+use crate::wgsl::{Cell, SequenceKernel, SequenceParameters};
+use crate::wiring::{self, Steps, upload};
+use crate::{Device, apply};
+
+/// The TF1-style lane: [x, h]·K + b with one fused kernel, columns i, j, f, o, forget bias added at run time.
+///
+/// Steps past a sequence's end give zeros and leave the state, as `dynamic_rnn` does with `sequence_length`; a backward
+/// part turns round the valid steps alone, as `reverse_sequence` does.
+#[derive(Clone, Debug)]
+pub struct Tf1FusedLstm {
+    device: Device,
+    route: Route,
+}
+
+impl Tf1FusedLstm {
+    /// A lane on this device.
+    pub fn new(device: Device) -> Tf1FusedLstm {
+        Tf1FusedLstm { device, route: Route::Auto }
+    }
+
+    /// The same lane, bound to one way to compute.
+    pub fn with_route(self, route: Route) -> Tf1FusedLstm {
+        Tf1FusedLstm { route, ..self }
+    }
+
+    /// How the lane computes a cell in a batch of `sequences` × `timesteps`: [`Route::Kernel`] or
+    /// [`Route::Operations`]. Cells with peepholes, projection or clipping take operations.
+    pub fn route_of(&self, cell: &Tf1Cell, sequences: usize, timesteps: usize) -> Route {
+        match self.plan(cell, sequences, timesteps, true) {
+            Ok(None) => Route::Operations,
+            Ok(Some(_)) | Err(_) => Route::Kernel,
+        }
+    }
+
+    fn plan(&self, cell: &Tf1Cell, sequences: usize, timesteps: usize, gates: bool) -> Result<Option<Plan>, String> {
+        let plain = cell.peepholes.is_none()
+            && cell.projection.is_none()
+            && cell.cell_clip.is_none()
+            && cell.projection_clip.is_none();
+        let sizes = Sizes { sequences, timesteps, input: cell.input_size(), units: cell.units(), gates };
+        sequence_op::plan(self.route, plain, sizes, &self.device)
+    }
+
+    /// One cell of a network: what it computed, and what the next cell reads.
+    fn cell(
+        &self,
+        cell: &Tf1Cell,
+        x: Tensor<3>,
+        initial: &State,
+        batch: &Batch,
+        backward: bool,
+    ) -> Result<(Steps, Tensor<3>), String> {
+        let lengths = batch.lengths.as_deref();
+        let steps = match self.plan(cell, batch.sequences(), batch.timesteps(), wiring::wants_gates(batch))? {
+            Some(plan) => in_kernel(plan, cell, x, initial, batch, backward),
+            None if backward => {
+                let steps = self.step_by_step(cell, reverse_sequence(x, lengths), initial, batch);
+                steps.map(|trace| reverse_sequence(trace, lengths))
+            }
+            None => self.step_by_step(cell, x, initial, batch),
+        };
+        let output = steps.h.clone();
+        Ok((steps, output))
+    }
+
+    /// A forward cell over x `[sequences, timesteps, input]` in tensor operations.
+    fn step_by_step(&self, cell: &Tf1Cell, x: Tensor<3>, initial: &State, batch: &Batch) -> Steps {
+        let device = &self.device;
+        let row = |vector: &Array1<f32>| upload(&vector.clone().insert_axis(Axis(0)), device);
+        let weights = Weights {
+            kernel: upload(&cell.kernel, device),
+            bias: row(&cell.bias),
+            peepholes: cell.peepholes.as_ref().map(|p| [row(&p.input), row(&p.forget), row(&p.output)]),
+            projection: cell.projection.as_ref().map(|p| upload(p, device)),
+        };
+        // Steps first, so that each is one block of memory.
+        let [sequences, timesteps, input] = x.dims();
+        let x = x.swap_dims(0, 1).reshape([timesteps * sequences, input]).reshape([timesteps, sequences, input]);
+        let mut h = upload(&initial.h, device);
+        let mut c = upload(&initial.c, device);
+        let (mut outputs, mut states, mut gates) = (vec![], vec![], vec![]);
+        for t in 0..timesteps {
+            let x = x.clone().narrow(0, t, 1).squeeze_dim(0);
+            let next = self.step(cell, &weights, x, h.clone(), c.clone());
+            let zero_past_end = |v: Tensor<2>| match self.ended(batch, t, v.dims()) {
+                Some(ended) => v.mask_fill(ended, 0.0),
+                None => v,
+            };
+            outputs.push(zero_past_end(next.h.clone()));
+            states.push(zero_past_end(next.c.clone()));
+            if wiring::wants_gates(batch) {
+                gates.push(zero_past_end(Tensor::cat(next.gates.to_vec(), 1)));
+            }
+            h = match self.ended(batch, t, next.h.dims()) {
+                Some(ended) => next.h.mask_where(ended, h),
+                None => next.h,
+            };
+            c = match self.ended(batch, t, next.c.dims()) {
+                Some(ended) => next.c.mask_where(ended, c),
+                None => next.c,
+            };
+        }
+        Steps::stack(outputs, states, gates)
+    }
+
+    /// One step from x `[sequences, input]`, h `[sequences, recurrent]` and c `[sequences, units]`.
+    fn step(&self, cell: &Tf1Cell, weights: &Weights, x: Tensor<2>, h: Tensor<2>, c: Tensor<2>) -> Step {
+        let units = cell.units();
+        let z = Tensor::cat(vec![x, h], 1).matmul(weights.kernel.clone()) + weights.bias.clone();
+        let gate = |block: usize| z.clone().narrow(1, block * units, units);
+        let sigma = |v| apply(Activation::Sigmoid, v, &self.device);
+        let phi = |v| apply(cell.activation, v, &self.device);
+        let peep = |v: Tensor<2>, gate: usize, c: &Tensor<2>| match &weights.peepholes {
+            Some(peepholes) => v + peepholes[gate].clone() * c.clone(),
+            None => v,
+        };
+        let i = sigma(peep(gate(0), 0, &c));
+        let j = phi(gate(1));
+        let f = sigma(peep(gate(2) + cell.forget_bias, 1, &c));
+        let mut next_c = f.clone() * c + i.clone() * j.clone();
+        if let Some(clip) = cell.cell_clip {
+            next_c = clamp(next_c, clip);
+        }
+        let o = sigma(peep(gate(3), 2, &next_c));
+        let mut next_h = o.clone() * phi(next_c.clone());
+        if let Some(projection) = &weights.projection {
+            next_h = next_h.matmul(projection.clone());
+            if let Some(clip) = cell.projection_clip {
+                next_h = clamp(next_h, clip);
+            }
+        }
+        Step { h: next_h, c: next_c, gates: [i, j, f, o] }
+    }
+
+    /// `[sequences, width]`: which sequences have ended before step `t`; `None` where all go on.
+    fn ended(&self, batch: &Batch, t: usize, [sequences, width]: [usize; 2]) -> Option<Tensor<2, Bool>> {
+        let ended: Vec<bool> = (0..sequences).map(|sequence| !batch.is_valid(sequence, t)).collect();
+        ended.contains(&true).then(|| {
+            let column = Tensor::<2, Bool>::from_data(TensorData::new(ended, [sequences, 1]), self.device.burn());
+            column.expand([sequences, width])
+        })
+    }
+}
+
+/// The state after a step, h `[sequences, recurrent]` and c `[sequences, units]`, and the gates i, j, f, o that made
+/// it, each `[sequences, units]`.
+struct Step {
+    h: Tensor<2>,
+    c: Tensor<2>,
+    gates: [Tensor<2>; 4],
+}
+
+/// A cell's weights on the device.
+struct Weights {
+    /// `[input + recurrent, 4·units]`
+    kernel: Tensor<2>,
+    /// `[1, 4·units]`
+    bias: Tensor<2>,
+    /// Of the input, forget and output gate, each `[1, units]`.
+    peepholes: Option<[Tensor<2>; 3]>,
+    /// `[units, projected]`
+    projection: Option<Tensor<2>>,
+}
+
+/// Clips to ± `bound`. NaN stays NaN, which a device's own clamp need not keep.
+fn clamp(v: Tensor<2>, bound: f32) -> Tensor<2> {
+    let above = v.clone().greater_elem(bound);
+    let below = v.clone().lower_elem(-bound);
+    v.mask_fill(above, bound).mask_fill(below, -bound)
+}
+
+/// Turns round the valid steps of each sequence of `[sequences, timesteps, width]`, as `tf.reverse_sequence` does.
+fn reverse_sequence(x: Tensor<3>, lengths: Option<&[usize]>) -> Tensor<3> {
+    let Some(lengths) = lengths else { return x.flip([1]) };
+    let [sequences, timesteps, width] = x.dims();
+    let rows: Vec<i32> = lengths
+        .iter()
+        .enumerate()
+        .flat_map(|(sequence, length)| {
+            (0..timesteps).map(move |t| (sequence * timesteps + if t < *length { length - 1 - t } else { t }) as i32)
+        })
+        .collect();
+    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [sequences * timesteps]), &x.device());
+    x.reshape([sequences * timesteps, width]).select(0, rows).reshape([sequences, timesteps, width])
+}
+
+/// One cell over x `[sequences, timesteps, input]` in `tf1_lstm.wgsl`.
+fn in_kernel(plan: Plan, cell: &Tf1Cell, x: Tensor<3>, initial: &State, batch: &Batch, backward: bool) -> Steps {
+    let kernel = SequenceKernel {
+        cell: Cell::Tf1,
+        tiling: plan.tiling,
+        activation: cell.activation,
+        recurrent_activation: Activation::Sigmoid,
+    };
+    let parameters = SequenceParameters {
+        sequences: batch.sequences() as u32,
+        timesteps: batch.timesteps() as u32,
+        input: cell.input_size() as u32,
+        units: cell.units() as u32,
+        backward,
+        first_step: 0,
+        steps: plan.steps,
+        record_gates: wiring::wants_gates(batch),
+        forget_bias: cell.forget_bias,
+    };
+    let weights = sequence_op::pack(&[cell.kernel.view()], cell.bias.view());
+    sequence_op::sequence(x, weights, initial, Launch { kernel, parameters, lengths: wiring::lengths(batch) })
+}
+
+impl Lane<Tf1Cell> for Tf1FusedLstm {
+    /// `tf1 (sequence kernel)` where a kernel may run: with [`Route::Auto`], cells that it does not cover still take
+    /// tensor operations (see [`route_of`](Tf1FusedLstm::route_of)).
+    fn name(&self) -> String {
+        format!("tf1 ({})", wiring::route_name(self.route, &self.device))
+    }
+
+    fn run(&self, network: &Network<Tf1Cell>, batch: &Batch) -> Result<Trace<f32>, LaneError> {
+        wiring::run(&self.name(), &self.device, network, batch, |cell, x, initial, backward| {
+            self.cell(cell, x, initial, batch, backward)
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! What both lanes share: checking a batch, walking a network, and bringing traces back.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::tensor::{Tensor, TensorData};
+use lstm::{Batch, CellTrace, KerasCell, Network, State, Tf1Cell, Trace};
+use ndarray::{Array2, Array3};
+use parity::LaneError;
+
+use crate::{Device, Route};
+
+/// The widths of a cell.
+pub(crate) trait Widths {
+    fn input_size(&self) -> usize;
+    fn recurrent_size(&self) -> usize;
+    fn units(&self) -> usize;
+}
+
+impl Widths for Tf1Cell {
+    fn input_size(&self) -> usize {
+        self.input_size()
+    }
+    fn recurrent_size(&self) -> usize {
+        self.recurrent_size()
+    }
+    fn units(&self) -> usize {
+        self.units()
+    }
+}
+
+impl Widths for KerasCell {
+    fn input_size(&self) -> usize {
+        self.input_size()
+    }
+    fn recurrent_size(&self) -> usize {
+        self.units()
+    }
+    fn units(&self) -> usize {
+        self.units()
+    }
+}
+
+/// What one cell computed, on the device, in the order of its input's steps.
+pub(crate) struct Steps {
+    /// `[sequences, timesteps, recurrent]`
+    pub(crate) h: Tensor<3>,
+    /// `[sequences, timesteps, units]`
+    pub(crate) c: Tensor<3>,
+    /// `[sequences, timesteps, 4·units]`, blocks i, j, f, o; where the batch asks for them.
+    pub(crate) gates: Option<Tensor<3>>,
+}
+
+impl Steps {
+    /// Joins the steps of a loop, in order: of each h `[sequences, recurrent]`, c `[sequences, units]`, and the gates
+    /// `[sequences, 4·units]` where they are asked for.
+    pub(crate) fn stack(h: Vec<Tensor<2>>, c: Vec<Tensor<2>>, gates: Vec<Tensor<2>>) -> Steps {
+        let gates = (!gates.is_empty()).then(|| Tensor::stack(gates, 1));
+        Steps { h: Tensor::stack(h, 1), c: Tensor::stack(c, 1), gates }
+    }
+
+    /// The same change made to each of the three.
+    pub(crate) fn map(self, change: impl Fn(Tensor<3>) -> Tensor<3>) -> Steps {
+        Steps { h: change(self.h), c: change(self.c), gates: self.gates.map(change) }
+    }
+}
+
+/// Runs `network` on `device` with `cell` computing one cell: from x `[sequences, timesteps, input]`, the initial
+/// state, and whether the sequence is read last step first, to what it computed and what the next cell reads
+/// `[sequences, timesteps, recurrent]`.
+///
+/// Burn reports some failures of a device by panicking; those come back as errors too.
+pub(crate) fn run<C: Widths>(
+    lane: &str,
+    device: &Device,
+    network: &Network<C>,
+    batch: &Batch,
+    cell: impl Fn(&C, Tensor<3>, &State, bool) -> Result<(Steps, Tensor<3>), String>,
+) -> Result<Trace<f32>, LaneError> {
+    check(network, batch)?;
+    let attempt = || -> Result<Trace<f32>, String> {
+        let (sequences, timesteps, input) = batch.x.dim();
+        let x = TensorData::new(batch.x.iter().copied().collect::<Vec<f32>>(), [sequences, timesteps, input]);
+        let x = Tensor::<3>::from_data(x, device.burn());
+        let mut walk = Walk { batch, cell, steps: vec![] };
+        let output = walk.network(network, x, false)?;
+        let cells = walk
+            .steps
+            .into_iter()
+            .map(|Steps { h, c, gates }| {
+                Ok(CellTrace { h: read(h)?, c: read(c)?, gates: gates.map(read).transpose()? })
+            })
+            .collect::<Result<_, String>>()?;
+        Ok(Trace { cells, output: read(output)? })
+    };
+    let result = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| Err(panic_message(panic)));
+    result.map_err(|message| LaneError::Device { lane: lane.to_owned(), device: device.info().name.clone(), message })
+}
+
+struct Walk<'a, F> {
+    batch: &'a Batch,
+    cell: F,
+    /// Of the cells so far.
+    steps: Vec<Steps>,
+}
+
+impl<F> Walk<'_, F> {
+    /// Inputs and outputs are in the order of the steps, whichever way a part reads.
+    fn network<C>(&mut self, network: &Network<C>, x: Tensor<3>, backward: bool) -> Result<Tensor<3>, String>
+    where
+        F: Fn(&C, Tensor<3>, &State, bool) -> Result<(Steps, Tensor<3>), String>,
+    {
+        match network {
+            Network::Cell(cell) => {
+                let (steps, output) = (self.cell)(cell, x, &self.batch.initial[self.steps.len()], backward)?;
+                self.steps.push(steps);
+                Ok(output)
+            }
+            Network::Stack(parts) => parts.iter().try_fold(x, |x, part| self.network(part, x, backward)),
+            Network::Bidirectional { forward, backward: inner } => {
+                let ahead = self.network(forward, x.clone(), backward)?;
+                let back = self.network(inner, x, !backward)?;
+                Ok(Tensor::cat(vec![ahead, back], 2))
+            }
+        }
+    }
+}
+
+/// `[sequences, units]` on the device.
+pub(crate) fn upload(matrix: &Array2<f32>, device: &Device) -> Tensor<2> {
+    let (rows, columns) = matrix.dim();
+    let data = TensorData::new(matrix.iter().copied().collect::<Vec<f32>>(), [rows, columns]);
+    Tensor::from_data(data, device.burn())
+}
+
+fn read(tensor: Tensor<3>) -> Result<Array3<f32>, String> {
+    let [sequences, timesteps, width] = tensor.dims();
+    let data = tensor.try_into_data().map_err(|e| e.to_string())?;
+    let values = data.try_into_vec::<f32>().map_err(|e| e.to_string())?;
+    Array3::from_shape_vec((sequences, timesteps, width), values).map_err(|e| e.to_string())
+}
+
+fn panic_message(panic: Box<dyn Any + Send>) -> String {
+    let text =
+        panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+    text.unwrap_or_else(|| "the runtime panicked".to_owned())
+}
+
+/// Checks that every part of the batch fits the network.
+fn check<C: Widths>(network: &Network<C>, batch: &Batch) -> Result<(), LaneError> {
+    let (sequences, timesteps, input) = batch.x.dim();
+    if sequences == 0 || timesteps == 0 || input == 0 {
+        let expected = vec![sequences.max(1), timesteps.max(1), input.max(1)];
+        return shape("x [sequences, timesteps, input]", expected, vec![sequences, timesteps, input]);
+    }
+    width(network, input)?;
+    let cells = network.cells();
+    if cells.len() != batch.initial.len() {
+        return shape("initial states [cells]", vec![cells.len()], vec![batch.initial.len()]);
+    }
+    for (index, (cell, state)) in cells.iter().zip(&batch.initial).enumerate() {
+        for (name, array, width) in [("h", &state.h, cell.recurrent_size()), ("c", &state.c, cell.units())] {
+            if array.dim() != (sequences, width) {
+                let what = format!("initial {name} [sequences, width] of cell {index}");
+                return shape(what, vec![sequences, width], array.shape().to_vec());
+            }
+        }
+    }
+    if let Some(lengths) = &batch.lengths {
+        if lengths.len() != sequences {
+            return shape("lengths [sequences]", vec![sequences], vec![lengths.len()]);
+        }
+        if let Some((sequence, length)) = lengths.iter().enumerate().find(|(_, length)| **length > timesteps) {
+            return shape(format!("length of sequence {sequence}, at most"), vec![timesteps], vec![*length]);
+        }
+    }
+    Ok(())
+}
+
+/// The width of a part's output, for an input of this width.
+fn width<C: Widths>(network: &Network<C>, input: usize) -> Result<usize, LaneError> {
+    match network {
+        Network::Cell(cell) if cell.input_size() == input => Ok(cell.recurrent_size()),
+        Network::Cell(cell) => {
+            let what = format!("input of a cell of {} units [width]", cell.units());
+            shape(what, vec![cell.input_size()], vec![input])
+        }
+        Network::Stack(parts) => parts.iter().try_fold(input, |input, part| width(part, input)),
+        Network::Bidirectional { forward, backward } => Ok(width(forward, input)? + width(backward, input)?),
+    }
+}
+
+fn shape<T>(what: impl Into<String>, expected: Vec<usize>, found: Vec<usize>) -> Result<T, LaneError> {
+    Err(LaneError::Shape { what: what.into(), expected, found })
+}
+
+/// Whether the batch asks for the gates.
+pub(crate) fn wants_gates(batch: &Batch) -> bool {
+    batch.record_gates
+}
+
+/// Valid steps of each sequence as the kernels read them.
+pub(crate) fn lengths(batch: &Batch) -> Vec<u32> {
+    match &batch.lengths {
+        Some(lengths) => lengths.iter().map(|length| *length as u32).collect(),
+        None => vec![batch.timesteps() as u32; batch.sequences()],
+    }
+}
+
+/// What a lane's name says of its route.
+pub(crate) fn route_name(route: Route, device: &Device) -> &'static str {
+    match route {
+        Route::Operations => "tensor operations",
+        Route::Kernel => "sequence kernel",
+        Route::Auto if device.limits().is_some() => "sequence kernel",
+        Route::Auto => "tensor operations",
+    }
+}
