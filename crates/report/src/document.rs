@@ -220,12 +220,14 @@ pub struct Settings {
     pub lanes: Vec<String>,
     /// λ of the probabilistic bound.
     pub lambda: f64,
-    /// Budget of each activation function, in ULP.
-    pub activation_budget_ulp: f64,
-    /// The Keras lane may be this many times as far from the oracle as the TF1 lane.
+    /// Budget of each activation function in ULP, as measured on the device.
+    pub activation_budget_ulp: BTreeMap<String, f64>,
+    /// The Keras lane may be this many times as far from the oracle as the farthest of the ensemble's right runs.
     pub carried_factor: f64,
     /// And this many ULP on top.
     pub carried_ulp: f64,
+    /// Runs in the ensemble.
+    pub ensemble_members: u32,
     /// Also required: largest absolute carried divergence.
     pub atol: Option<f64>,
     /// Also required: largest relative carried divergence.
@@ -284,8 +286,59 @@ pub struct VerifiedLstm {
     pub compared: u64,
     /// Largest divergence between the lanes, over all steps.
     pub max_abs: f64,
+    /// Mean factor by which the Keras lane's distance from the oracle grows per step; absent where it is ever zero.
+    pub growth_per_step: Option<f64>,
     /// Every step.
     pub timesteps: Vec<Timestep>,
+    /// What each fault of the catalogue would have looked like.
+    pub sensitivity: Vec<Kill>,
+    /// The smallest relative change of one weight that would have been seen.
+    pub smallest_change: Option<SmallestChange>,
+    /// What explains a failure, best first.
+    pub diagnosis: Vec<Diagnosis>,
+}
+
+/// One fault and whether it would have been seen.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kill {
+    /// The fault's name.
+    pub fault: String,
+    /// In words.
+    pub text: String,
+    /// Whether the outputs alone showed it; null where it cannot show on this model.
+    pub detected: Option<bool>,
+    /// The largest error it caused, as a share of the rounding bound; null where that is not finite.
+    pub margin: f64,
+    /// Why it cannot show.
+    pub why: Option<String>,
+}
+
+/// A distribution over all weights.
+#[derive(Clone, Debug, Serialize)]
+pub struct SmallestChange {
+    /// Weights considered.
+    pub weights: usize,
+    /// In the most sensitive weight.
+    pub min: f64,
+    /// In half of the weights.
+    pub median: f64,
+    /// In 95 of 100 weights.
+    pub p95: f64,
+    /// Weights that no change up to their own size would show.
+    pub invisible: usize,
+}
+
+/// What explains a failure.
+#[derive(Clone, Debug, Serialize)]
+pub struct Diagnosis {
+    /// The fault's name; several joined by ` + `.
+    pub fault: String,
+    /// In words.
+    pub text: String,
+    /// What remains unexplained: the largest difference from the weights that the fault would give.
+    pub residual: f64,
+    /// What to do about it.
+    pub advice: String,
 }
 
 /// The exact comparison of one layer.
@@ -331,7 +384,7 @@ pub struct Timestep {
     pub local: Local,
 }
 
-/// Divergence of two freely running lanes.
+/// Divergence of two freely running lanes; the plain numbers are of h and c together.
 #[derive(Clone, Debug, Serialize)]
 pub struct Carried {
     /// Largest |Δ| between the lanes.
@@ -346,31 +399,48 @@ pub struct Carried {
     pub at: Option<At>,
     /// Values that were not finite.
     pub non_finite: u64,
-    /// Largest |Δ| of h between the lanes.
-    pub h: f64,
-    /// Largest |Δ| of c between the lanes.
-    pub c: f64,
-    /// TF1 lane from the oracle.
-    pub tf1_from_oracle: PerState,
-    /// Keras lane from the oracle.
-    pub keras_from_oracle: PerState,
-    /// How far the Keras lane may be from the oracle.
+    /// Largest |Δ| between the lanes, by quantity.
+    pub lanes: ByQuantity,
+    /// TF1 lane from the oracle, by quantity.
+    pub tf1_from_oracle: ByQuantity,
+    /// Keras lane from the oracle, by quantity.
+    pub keras_from_oracle: ByQuantity,
+    /// How far right f32 runs drift apart by this step.
+    pub noise_floor: f64,
+    /// How far h and c of the Keras lane may be from the oracle.
     pub allowed: f64,
+    /// Right runs are so far apart that the comparison says nothing here.
+    pub saturated: bool,
 }
 
-/// A number for h and one for c.
+/// A number for each of the states h and c and the gates i, j, f and o.
 #[derive(Clone, Debug, Serialize)]
-pub struct PerState {
+pub struct ByQuantity {
     /// Of the output.
     pub h: f64,
     /// Of the cell state.
     pub c: f64,
+    /// Of the input gate.
+    pub i: f64,
+    /// Of the candidate.
+    pub j: f64,
+    /// Of the forget gate.
+    pub f: f64,
+    /// Of the output gate.
+    pub o: f64,
+}
+
+impl ByQuantity {
+    fn new<T>(values: &parity::PerQuantity<T>, of: impl Fn(&T) -> f64) -> ByQuantity {
+        let [h, c, i, j, f, o] = &values.0;
+        ByQuantity { h: of(h), c: of(c), i: of(i), j: of(j), f: of(f), o: of(o) }
+    }
 }
 
 /// An element of a trace.
 #[derive(Clone, Debug, Serialize)]
 pub struct At {
-    /// `h` or `c`.
+    /// `h` or `c`, or the gate `i`, `j`, `f` or `o`.
     pub state: String,
     /// Sequence in the batch.
     pub sequence: usize,
@@ -391,10 +461,10 @@ pub struct Local {
     pub bound: f64,
     /// The largest share of the bound of either lane.
     pub ratio: f64,
-    /// The TF1 lane's share.
-    pub tf1_ratio: f64,
-    /// The Keras lane's share.
-    pub keras_ratio: f64,
+    /// The TF1 lane's share, by quantity.
+    pub tf1_ratio: ByQuantity,
+    /// The Keras lane's share, by quantity.
+    pub keras_ratio: ByQuantity,
     /// Values that were not finite.
     pub non_finite: u64,
     /// Where the share is largest.
@@ -404,7 +474,7 @@ pub struct Local {
 impl From<parity::Place> for At {
     fn from(p: parity::Place) -> At {
         At {
-            state: p.state.as_str().to_owned(),
+            state: p.quantity.as_str().to_owned(),
             sequence: p.sequence,
             unit: p.unit,
             expected: p.expected,
@@ -415,32 +485,34 @@ impl From<parity::Place> for At {
 
 impl From<&parity::StepReport> for Timestep {
     fn from(s: &parity::StepReport) -> Timestep {
-        let per_state = |[h, c]: [f64; 2]| PerState { h, c };
-        // `max` would drop a NaN; a lane with values that are not finite is the worse one.
-        let keras_worse = s.keras_local.non_finite > 0 || s.tf1_local.ratio <= s.keras_local.ratio;
-        let worse = if keras_worse { &s.keras_local } else { &s.tf1_local };
+        let states = s.carried.states();
+        let (tf1, keras) = (s.tf1_local.worst().1, s.keras_local.worst().1);
+        // A lane with values that are not finite is the worse one.
+        let worse = if (keras.non_finite > 0, keras.ratio) >= (tf1.non_finite > 0, tf1.ratio) { keras } else { tf1 };
+        let locals = s.tf1_local.0.iter().chain(&s.keras_local.0);
         Timestep {
             t: s.t,
             carried: Carried {
-                max_abs: s.carried.max_abs,
-                max_rel: s.carried.max_rel,
-                max_ulp: s.carried.max_ulp,
-                rms: s.carried.rms(),
-                at: s.carried.at.map(At::from),
-                non_finite: s.carried.non_finite,
-                h: s.h.max_abs,
-                c: s.c.max_abs,
-                tf1_from_oracle: per_state(s.tf1_from_oracle),
-                keras_from_oracle: per_state(s.keras_from_oracle),
-                allowed: s.allowed,
+                max_abs: states.max_abs,
+                max_rel: states.max_rel,
+                max_ulp: states.max_ulp,
+                rms: states.rms(),
+                at: states.at.map(At::from),
+                non_finite: states.non_finite,
+                lanes: ByQuantity::new(&s.carried.lanes, |d| d.max_abs),
+                tf1_from_oracle: ByQuantity::new(&s.carried.tf1_from_oracle, |d| *d),
+                keras_from_oracle: ByQuantity::new(&s.carried.keras_from_oracle, |d| *d),
+                noise_floor: s.carried.noise_floor,
+                allowed: s.carried.allowed,
+                saturated: s.carried.saturated,
             },
             local: Local {
-                max_abs: worse.max_abs,
+                max_abs: locals.clone().fold(0.0, |m: f64, e| m.max(e.max_abs)),
                 bound: worse.bound,
                 ratio: worse.ratio,
-                tf1_ratio: s.tf1_local.ratio,
-                keras_ratio: s.keras_local.ratio,
-                non_finite: s.tf1_local.non_finite + s.keras_local.non_finite,
+                tf1_ratio: ByQuantity::new(&s.tf1_local, |e| e.ratio),
+                keras_ratio: ByQuantity::new(&s.keras_local, |e| e.ratio),
+                non_finite: locals.map(|e| e.non_finite).sum(),
                 at: worse.at.map(At::from),
             },
         }
@@ -478,8 +550,45 @@ impl From<&parity::CellReport> for VerifiedLstm {
                     .collect(),
             },
             compared: cell.compared,
-            max_abs: largest(&mut cell.steps.iter().map(|s| s.carried.max_abs)),
+            max_abs: largest(&mut cell.steps.iter().map(|s| s.carried.states().max_abs)),
+            growth_per_step: growth(cell),
             timesteps: cell.steps.iter().map(Timestep::from).collect(),
+            sensitivity: cell
+                .sensitivity
+                .kills
+                .iter()
+                .map(|k| Kill {
+                    fault: k.fault.name().to_owned(),
+                    text: k.fault.describe(),
+                    detected: k.detected,
+                    margin: k.margin,
+                    why: k.why.clone(),
+                })
+                .collect(),
+            smallest_change: cell.sensitivity.smallest_change.map(|s| SmallestChange {
+                weights: s.weights,
+                min: s.min,
+                median: s.median,
+                p95: s.p95,
+                invisible: s.invisible,
+            }),
+            diagnosis: vec![],
         }
     }
+}
+
+/// Geometric mean of the growth of the Keras lane's distance from the oracle, in the order the cell reads.
+fn growth(cell: &parity::CellReport) -> Option<f64> {
+    let mut distances: Vec<f64> = cell
+        .steps
+        .iter()
+        .filter(|s| s.carried.states().count > 0)
+        .map(|s| s.carried.keras_from_oracle.states().iter().fold(0.0, |m: f64, d| m.max(*d)))
+        .collect();
+    if cell.place.direction == lstm::Direction::Backward {
+        distances.reverse();
+    }
+    let (first, last) = (*distances.first()?, *distances.last()?);
+    let growth = (last / first).powf(1.0 / (distances.len() as f64 - 1.0));
+    growth.is_finite().then_some(growth)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::document::{Timestep, VerifiedLstm, Verify};
+use crate::document::{ByQuantity, Timestep, VerifiedLstm, Verify};
 use crate::{Style, printable};
 
 /// The verdict and one line of why.
@@ -72,30 +72,98 @@ fn one_lstm(out: &mut String, lstm: &VerifiedLstm, style: Style) {
         let _ = writeln!(out, "            {}", printable(setting));
     }
     if let Some(worst) = worst(lstm, |t| t.local.ratio) {
+        let tf1 = largest(lstm, |t| by_quantity(&t.local.tf1_ratio));
+        let keras = largest(lstm, |t| by_quantity(&t.local.keras_ratio));
         let _ = writeln!(
             out,
-            "  local     at most {:.3} (TF1) and {:.3} (Keras) of the rounding bound",
-            largest(lstm, |t| t.local.tf1_ratio),
-            largest(lstm, |t| t.local.keras_ratio)
+            "  local     at most {} (TF1) and {} (Keras) of the rounding bound",
+            share(tf1),
+            share(keras)
         );
-        let _ = writeln!(
-            out,
-            "            worst at step {}: |error| {:.2e}, bound {:.2e}",
-            worst.t, worst.local.max_abs, worst.local.bound
-        );
+        if let Some(at) = &worst.local.at {
+            let _ = writeln!(
+                out,
+                "            worst at step {}, {}: expected {:.7}, found {:.7}, bound {:.2e}",
+                worst.t,
+                place(at),
+                at.expected,
+                at.found,
+                worst.local.bound
+            );
+        }
     }
     if let Some(worst) = worst(lstm, |t| t.carried.max_abs) {
         let c = &worst.carried;
-        let at =
-            c.at.as_ref()
-                .map_or_else(String::new, |at| format!(", {} of sequence {}, unit {}", at.state, at.sequence, at.unit));
+        let at = c.at.as_ref().map_or_else(String::new, |at| format!(", {}", place(at)));
         let _ = writeln!(out, "  carried   lanes at most {:.2e} apart, at step {}{at}", c.max_abs, worst.t);
+        let keras =
+            largest(lstm, |t| t.carried.keras_from_oracle.h.max(t.carried.keras_from_oracle.c) / t.carried.allowed);
+        let _ = writeln!(out, "            Keras lane at most {} of what right f32 runs allow", share(keras));
+    }
+    if let Some(step) = lstm.timesteps.iter().find(|t| t.carried.saturated) {
+        let _ = writeln!(
+            out,
+            "            from step {} on even right runs drift apart: carried error says nothing there",
+            step.t
+        );
+    }
+    kill_table(out, lstm);
+    for diagnosis in &lstm.diagnosis {
+        let _ = writeln!(out, "  {} {}", style.heading("because"), printable(&diagnosis.text));
+        let _ = writeln!(out, "            {}", printable(&diagnosis.advice));
     }
     let _ = writeln!(out, "\n  step  lanes apart          TF1 from oracle      Keras from oracle    worst at");
     let _ = writeln!(out, "        h         c          h         c          h         c");
     for t in &lstm.timesteps {
         step(out, t);
     }
+}
+
+fn kill_table(out: &mut String, lstm: &VerifiedLstm) {
+    let seen = lstm.sensitivity.iter().filter(|k| k.detected == Some(true));
+    let missed: Vec<&str> =
+        lstm.sensitivity.iter().filter(|k| k.detected == Some(false)).map(|k| k.fault.as_str()).collect();
+    let hidden = lstm.sensitivity.iter().filter(|k| k.detected.is_none()).count();
+    let weakest = seen.clone().reduce(|a, b| if b.margin < a.margin { b } else { a });
+    if let Some(weakest) = weakest {
+        let _ = writeln!(
+            out,
+            "  faults    {} of {} would have been seen, the faintest ({}) at {} x the bound",
+            seen.count(),
+            lstm.sensitivity.len() - hidden,
+            weakest.fault,
+            share(weakest.margin)
+        );
+    }
+    if !missed.is_empty() {
+        let _ = writeln!(out, "            not seen: {}", missed.join(", "));
+    }
+    for kill in lstm.sensitivity.iter().filter(|k| k.detected.is_none()) {
+        let why = kill.why.as_deref().unwrap_or_default();
+        let _ = writeln!(out, "            cannot show: {} ({})", kill.fault, printable(why));
+    }
+    if let Some(change) = &lstm.smallest_change {
+        let percent = |x: f64| format!("{:.2e}", x);
+        let _ = writeln!(
+            out,
+            "            smallest change of one weight seen: {} of it (median), {} (95 in 100)",
+            percent(change.median),
+            percent(change.p95)
+        );
+    }
+}
+
+fn place(at: &crate::document::At) -> String {
+    format!("{} of sequence {}, unit {}", at.state, at.sequence, at.unit)
+}
+
+fn by_quantity(q: &ByQuantity) -> f64 {
+    [q.h, q.c, q.i, q.j, q.f, q.o].into_iter().fold(0.0, |m: f64, v| if v.is_nan() { v } else { m.max(v) })
+}
+
+/// A share or a multiple, as short as it can be read.
+fn share(value: f64) -> String {
+    if value < 10.0 { format!("{value:.3}") } else { format!("{value:.1e}") }
 }
 
 fn step(out: &mut String, t: &Timestep) {
@@ -106,8 +174,8 @@ fn step(out: &mut String, t: &Timestep) {
         out,
         "  {:>4}  {:<8}  {:<8}   {:<8}  {:<8}   {:<8}  {:<8}   {at}{bad}",
         t.t,
-        number(c.h),
-        number(c.c),
+        number(c.lanes.h),
+        number(c.lanes.c),
         number(c.tf1_from_oracle.h),
         number(c.tf1_from_oracle.c),
         number(c.keras_from_oracle.h),
