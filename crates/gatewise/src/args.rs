@@ -1,0 +1,266 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lanes::Choice;
+
+/// Certify that LSTM weights converted from TensorFlow 1.x to Keras compute the same function.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 pass, 1 fail (parity broken), 2 error (nothing was compared), 3 inconclusive.")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what a checkpoint holds: variables, LSTMs found, and how each fact is known.
+    Inspect(Inspect),
+    /// Write the LSTMs of a checkpoint as Keras weights.
+    Convert(Convert),
+    /// Certify a conversion: run both sides over random sequences and judge their divergence.
+    Verify(Verify),
+    /// List the devices that lanes can run on.
+    Devices(Devices),
+}
+
+impl Command {
+    /// Whether a graphics driver may be asked for adapters.
+    pub(crate) fn may_use_a_gpu(&self) -> bool {
+        match self {
+            Command::Inspect(_) | Command::Convert(_) => false,
+            Command::Verify(verify) => verify.device != Choice::Cpu,
+            Command::Devices(_) => true,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    #[command(flatten)]
+    pub(crate) display: Display,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// File to write; the extension picks the format (.h5, .weights.h5, .keras, .npz, .safetensors).
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// Format to write, whatever the extension.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) to: Option<Target>,
+    #[command(flatten)]
+    pub(crate) facts: Facts,
+    #[command(flatten)]
+    pub(crate) display: Display,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Keras file to judge (.h5, .weights.h5, .keras, .npz, .safetensors); without it, gatewise's own conversion.
+    #[arg(value_name = "CANDIDATE")]
+    pub(crate) candidate: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) facts: Facts,
+    /// Where to run: auto, cpu, gpu, or wgpu:N as listed by `gatewise devices`.
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Comparison")]
+    pub(crate) device: Choice,
+    /// Random sequences to run.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one, help_heading = "Comparison")]
+    pub(crate) sequences: usize,
+    /// Steps of each sequence.
+    #[arg(long, value_name = "T", default_value_t = 100, value_parser = at_least_one, help_heading = "Comparison")]
+    pub(crate) timesteps: usize,
+    /// Seed of the inputs: the same numbers on every device.
+    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Comparison")]
+    pub(crate) seed: u64,
+    /// Also require every carried divergence to be at most X; never loosens the derived bound.
+    #[arg(long, value_name = "X", value_parser = tolerance, help_heading = "Comparison")]
+    pub(crate) atol: Option<f64>,
+    /// Also require every carried relative divergence to be at most X; never loosens the derived bound.
+    #[arg(long, value_name = "X", value_parser = tolerance, help_heading = "Comparison")]
+    pub(crate) rtol: Option<f64>,
+    #[command(flatten)]
+    pub(crate) display: Display,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Devices {
+    #[command(flatten)]
+    pub(crate) display: Display,
+}
+
+/// Which LSTMs of which checkpoint.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    /// A V2 prefix (model.ckpt-1000) or any of its files, a V1 file, or a folder with a `checkpoint` file.
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: PathBuf,
+    /// Take only the LSTMs at or below this scope (repeatable).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lstm: Vec<String>,
+}
+
+/// What the files cannot say.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What the files cannot say")]
+pub(crate) struct Facts {
+    /// Forget bias added at run time; against what the graph says it is an error.
+    #[arg(long, value_name = "F", value_parser = finite)]
+    pub(crate) forget_bias: Option<f32>,
+    /// Activation of candidate and output.
+    #[arg(long, value_name = "A")]
+    pub(crate) activation: Option<ActivationName>,
+    /// Expected width of the first layer's input.
+    #[arg(long, value_name = "D")]
+    pub(crate) input_size: Option<usize>,
+    /// Take the options' word over the graph's.
+    #[arg(long = "override")]
+    pub(crate) override_graph: bool,
+}
+
+/// How results are shown.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Display")]
+pub(crate) struct Display {
+    /// For reading, or one JSON document.
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: Format,
+    /// Show the verdict alone, and nothing on stderr but errors.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Colour.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// Legacy HDF5 weights (.h5).
+    KerasH5,
+    /// HDF5 weights of Keras 2.12 and later (.weights.h5).
+    KerasWeights,
+    /// A whole model (.keras).
+    Keras,
+    /// Arrays by name (.npz).
+    Npz,
+    /// Arrays by name (.safetensors).
+    Safetensors,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ActivationName {
+    Tanh,
+    Sigmoid,
+    Relu,
+    Relu6,
+    Elu,
+    Softplus,
+    Softsign,
+    Linear,
+}
+
+impl From<ActivationName> for lstm::Activation {
+    fn from(name: ActivationName) -> lstm::Activation {
+        match name {
+            ActivationName::Tanh => lstm::Activation::Tanh,
+            ActivationName::Sigmoid => lstm::Activation::Sigmoid,
+            ActivationName::Relu => lstm::Activation::Relu,
+            ActivationName::Relu6 => lstm::Activation::Relu6,
+            ActivationName::Elu => lstm::Activation::Elu,
+            ActivationName::Softplus => lstm::Activation::Softplus,
+            ActivationName::Softsign => lstm::Activation::Softsign,
+            ActivationName::Linear => lstm::Activation::Linear,
+        }
+    }
+}
+
+impl Display {
+    /// Colour as asked for; `auto` means a terminal that `NO_COLOR` does not forbid.
+    pub(crate) fn style(&self) -> report::Style {
+        use std::io::IsTerminal;
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let color = match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stdout().is_terminal() && !no_color,
+        };
+        report::Style { color }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("with 0 nothing would be compared".to_owned()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("expected a whole number".to_owned()),
+    }
+}
+
+fn finite(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|v: &f32| v.is_finite()).ok_or_else(|| "expected a finite number".to_owned())
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|v: &f64| v.is_finite() && *v >= 0.0)
+        .ok_or_else(|| "expected a number of at least 0".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn good_and_bad_command_lines() {
+        for good in [
+            "gatewise inspect model.ckpt --format json",
+            "gatewise convert model.ckpt -o out.h5 --to keras-weights --forget-bias 0.5 --override",
+            "gatewise verify model.ckpt",
+            "gatewise verify model.ckpt out.keras --device wgpu:1 --sequences 3 --timesteps 2 --seed 7 --atol 1e-5",
+            "gatewise devices --color never",
+        ] {
+            assert!(Arguments::try_parse_from(good.split(' ')).is_ok(), "{good}");
+        }
+        for bad in [
+            "gatewise",
+            "gatewise verify",
+            "gatewise verify a --sequences 0",
+            "gatewise verify a --timesteps -1",
+            "gatewise verify a --device tpu",
+            "gatewise verify a --atol NaN",
+            "gatewise convert a",
+            "gatewise convert a -o b --forget-bias inf",
+        ] {
+            assert!(Arguments::try_parse_from(bad.split(' ')).is_err(), "{bad}");
+        }
+    }
+}

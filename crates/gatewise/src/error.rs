@@ -1,0 +1,60 @@
+//! Every way a command can end without a result, and how that reads.
+
+use std::path::PathBuf;
+
+use report::printable;
+use thiserror::Error;
+
+/// A command could not do its work.
+#[derive(Debug, Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Checkpoint(#[from] tf_checkpoint::Error),
+    #[error(transparent)]
+    Keras(#[from] keras_file::Error),
+    #[error(transparent)]
+    Given(#[from] lstm::detect::GivenError),
+    #[error("reading the weights of {}", .checkpoint.display())]
+    Load { checkpoint: PathBuf, source: lstm::detect::LoadError },
+    #[error("{} holds no LSTM that gatewise reads\n{holds}", .checkpoint.display())]
+    NoLstm { checkpoint: PathBuf, holds: String },
+    #[error("{}: {}", .checkpoint.display(), .problems.join("; "))]
+    Malformed { checkpoint: PathBuf, problems: Vec<String> },
+    #[error("{cell} of {} cannot be converted: {reason}", .checkpoint.display())]
+    NotRepresentable { checkpoint: PathBuf, cell: String, reason: lstm::convert::NotRepresentable },
+    #[error("{} cannot be written as a .keras model: {network} is a stack inside each direction, which no chain of Keras layers is\nwrite weights instead (.h5 or .weights.h5): its forward layers come first, then its backward ones", .output.display())]
+    StackInsideDirections { output: PathBuf, network: String },
+    #[error("{} does not fit the checkpoint: {problem}", .file.display())]
+    Candidate { file: PathBuf, problem: String },
+    #[error("{}: cannot tell the format from the extension: expected .h5, .weights.h5, .keras, .npz or .safetensors, or the option --to", .0.display())]
+    OutputFormat(PathBuf),
+    #[error("{} is part of the checkpoint: choose another file to write", .0.display())]
+    OutputIsInput(PathBuf),
+    #[error("{doing} {}", .file.display())]
+    File { doing: &'static str, file: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Device(#[from] lanes::DeviceError),
+    #[error("writing results to stdout")]
+    Stdout(#[source] std::io::Error),
+}
+
+/// `error: …`, then causes and hints on lines of their own, with nothing from a file printed raw.
+pub(crate) fn render(error: &dyn std::error::Error) -> String {
+    let mut lines = vec![];
+    let mut next = Some(error);
+    let mut before = String::new();
+    while let Some(error) = next {
+        let text = error.to_string();
+        // A transparent error repeats its source's words.
+        if !before.contains(&text) {
+            let label = if lines.is_empty() { "error: " } else { "  caused by: " };
+            for (index, line) in text.lines().enumerate() {
+                let label = if index == 0 { label } else { "  " };
+                lines.push(format!("{label}{}\n", printable(line)));
+            }
+            before = text;
+        }
+        next = error.source();
+    }
+    lines.concat()
+}

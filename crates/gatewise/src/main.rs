@@ -1,0 +1,43 @@
+//! Certify that LSTM weights converted from TensorFlow 1.x to Keras compute the same function.
+//!
+//! The binary is thin: parse, call, print, exit code. One file per subcommand; the steps they share are in `source`
+//! (a checkpoint's LSTMs), `candidate` (a Keras file's layers matched to them) and `output` (stdout and files).
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod candidate;
+mod convert;
+mod devices;
+mod digests;
+mod error;
+mod exit;
+mod inspect;
+mod output;
+mod quiet_driver;
+mod source;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    if arguments.command.may_use_a_gpu() {
+        quiet_driver::restart_once();
+    }
+    let outcome = match &arguments.command {
+        args::Command::Inspect(inspect) => inspect::run(inspect),
+        args::Command::Convert(convert) => convert::run(convert),
+        args::Command::Verify(verify) => verify::run(verify),
+        args::Command::Devices(devices) => devices::run(devices),
+    };
+    match outcome {
+        Ok(code) => code.into(),
+        Err(error) => {
+            eprint!("{}", error::render(&error));
+            exit::Code::Error.into()
+        }
+    }
+}
