@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lanes::{Choice, Device, KerasLstm, SelfCheck, Tf1FusedLstm};
+use lstm::diagnose;
+use lstm::fault::{self, Fault, Injected};
 use lstm::{Activation, KerasCell, Network, Tf1Cell, convert};
 use ndarray::{Array1, Array2, s};
 use parity::random::Stream;
@@ -205,4 +207,76 @@ fn no_right_conversion_fails_on_the_gpu() {
     let tally = right_conversions(&Bench::open(Choice::Gpu), count, 60);
     println!("right conversions on the GPU: {tally:#?}");
     assert!(tally.failed.is_empty(), "{:#?}", tally.failed);
+}
+
+#[derive(Default, Debug)]
+struct WrongTally {
+    cases: usize,
+    /// The outputs alone, without the exact comparison of the weights, showed it.
+    shown_by_lanes: usize,
+    /// The diagnosis reproduces the layer bit for bit from named faults.
+    explained: usize,
+    passed: Vec<String>,
+    unexplained: Vec<String>,
+}
+
+/// One cell of a random network converted with one or two faults of the catalogue.
+fn wrong_conversions(bench: &Bench, count: u64) -> WrongTally {
+    let tally = Mutex::new(WrongTally::default());
+    on_all_cores(count, |number| {
+        // Some draws change nothing (a fault that cannot show on this cell): draw on until one does.
+        let mut draw = Draw::new(number, 1);
+        let (truth, candidate, index, faults) = loop {
+            let truth = network(&mut draw);
+            let index = draw.below(truth.cells().len());
+            let catalogue = fault::catalogue(truth.cells()[index]);
+            let mut pick = || catalogue[draw.below(catalogue.len())].clone();
+            let faults: Vec<Fault> = if number % 2 == 0 { vec![pick()] } else { vec![pick(), pick()] };
+            let Injected::Cell(wrong) = fault::inject_all(truth.cells()[index], &faults) else { continue };
+            let mut at = 0;
+            let candidate = convert::network_to_keras(&truth).expect("Keras can express these").try_map(&mut |right| {
+                at += 1;
+                Ok::<_, ()>(if at - 1 == index { wrong.clone() } else { right.clone() })
+            });
+            break (truth, candidate.expect("cloning cannot fail"), index, faults);
+        };
+        let spec = InputSpec { sequences: 4, timesteps: draw.size(2, 100), seed: number };
+        let (verdict, reasons, reports) = bench.judge(&truth, Some(&candidate), spec);
+        let shown =
+            reports.iter().any(|r| r.steps.iter().any(|s| s.carried.states().count > 0 && !s.keras_local.within()));
+        let explained = diagnose::explain(truth.cells()[index], candidate.cells()[index]);
+        let reproduced = explained.first().is_some_and(|e| {
+            let again = fault::inject_all(truth.cells()[index], &e.faults);
+            e.equal || matches!(again, Injected::Cell(cell) if cell == *candidate.cells()[index])
+        });
+        let what = || format!("case {number}: {faults:?} in cell {index}: {reasons:?}");
+        let mut tally = tally.lock().expect("no case panicked");
+        tally.cases += 1;
+        tally.shown_by_lanes += usize::from(shown);
+        tally.explained += usize::from(reproduced);
+        if verdict != Verdict::Fail {
+            tally.passed.push(what());
+        }
+        if !reproduced {
+            let text = explained.first().map_or("nothing".to_owned(), |e| e.text.clone());
+            tally.unexplained.push(format!("{}\n    explained as {text}", what()));
+        }
+    });
+    tally.into_inner().expect("no case panicked")
+}
+
+#[test]
+fn every_wrong_conversion_fails_and_is_explained() {
+    let tally = wrong_conversions(&Bench::open(Choice::Cpu), campaign_size());
+    println!(
+        "wrong conversions on the CPU: {} cases, {} shown by the lanes alone, {} explained, {} passed",
+        tally.cases,
+        tally.shown_by_lanes,
+        tally.explained,
+        tally.passed.len()
+    );
+    assert_eq!(tally.cases as u64, campaign_size());
+    assert!(tally.passed.is_empty(), "{:#?}", tally.passed);
+    assert!(tally.explained * 100 >= tally.cases * 99, "{:#?}", tally.unexplained);
+    assert!(tally.shown_by_lanes * 100 >= tally.cases * 95, "{} of {}", tally.shown_by_lanes, tally.cases);
 }

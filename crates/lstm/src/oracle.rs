@@ -252,7 +252,10 @@ pub fn activation(activation: Activation, x: f64) -> f64 {
                 x
             }
         }
-        Activation::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p() + 0.0 * x,
+        Activation::Softplus => {
+            // `max` would hide a NaN.
+            if x.is_nan() { x } else { x.max(0.0) + (-x.abs()).exp().ln_1p() }
+        }
         // At infinity the quotient would be NaN.
         Activation::Softsign => {
             if x.is_infinite() {
