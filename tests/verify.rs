@@ -5,6 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{Run, gatewise, golden, redacted};
+use ndarray::{Array2, ArrayD, Axis, s};
 
 /// The formats of golden conversions that verify reads.
 const FORMATS: [&str; 4] = ["legacy_weights.h5", "model.h5", "model.weights.h5", "model.keras"];
@@ -114,6 +115,158 @@ fn wrong_conversions_show_in_the_lanes_alone() {
         });
         assert!(lanes_say_so, "{}: {:#}", file.display(), document["reasons"]);
     }
+}
+
+/// The mistake that each golden wrong conversion is diagnosed as.
+const NAMES: [(&str, &str); 18] = [
+    ("bias_not_permuted", "bias-not-permuted"),
+    ("bias_zeroed", "bias-missing"),
+    // The blocks of f and c exchanged are the order that TF1 stores.
+    ("forget_and_cell_swapped", "gates-not-permuted"),
+    ("forget_bias_on_wrong_gate", "forget-bias-wrong-gate"),
+    ("forget_bias_twice", "forget-bias-doubled"),
+    ("gates_not_permuted", "gates-not-permuted"),
+    ("gates_not_permuted_no_forget_bias", "gates-not-permuted + forget-bias-missing"),
+    ("go_backwards", "backward-not-reversed"),
+    ("hard_sigmoid_gates", "recurrent-activation"),
+    ("no_bias", "bias-missing"),
+    ("no_forget_bias", "forget-bias-missing"),
+    ("one_weight_off_by_1_percent", "weights-differ"),
+    ("output_and_input_swapped", "gate-order"),
+    ("recurrent_rows_rolled_by_one", "recurrent-rows-rolled"),
+    ("recurrent_transposed_per_gate", "recurrent-transposed"),
+    ("relu_instead_of_tanh", "activation"),
+    ("rounded_to_float16", "precision-reduced"),
+    ("rows_recurrent_first", "kernel-rows-recurrent-first"),
+];
+
+#[test]
+fn wrong_conversions_are_called_by_their_right_name() {
+    for file in wrong() {
+        let name = file.file_name().unwrap().to_string_lossy().split('.').next().unwrap().to_owned();
+        let document = verify("cpu", &golden("basic"), Some(&file), &["--sequences", "4", "--timesteps", "4"]).json();
+        let expected = NAMES.iter().find(|(file, _)| *file == name).unwrap_or_else(|| panic!("{name}")).1;
+        let found = &document["lstms"][0]["diagnosis"][0];
+        assert_eq!(found["fault"], expected, "{}: {found:#}", file.display());
+        assert!(document["reasons"][0]["text"].as_str().unwrap().contains("candidate"), "it is said first");
+    }
+}
+
+/// The fused kernel split by columns, in the variants of the reference that look plausible; gates of `kernel` are
+/// i, j, f, o, `input` of its rows are the input's.
+fn column_splits(kernel: &Array2<f32>, input: usize) -> Vec<(&'static str, Array2<f32>, Array2<f32>)> {
+    let units = kernel.ncols() / 4;
+    let rows = kernel.nrows();
+    let shaped = |a: Array2<f32>, rows: usize| {
+        let columns = a.len() / rows;
+        Array2::from_shape_vec((rows, columns), a.iter().copied().collect()).unwrap()
+    };
+    let halves = |k: &Array2<f32>| (k.slice(s![.., ..2 * units]).to_owned(), k.slice(s![.., 2 * units..]).to_owned());
+    let stack = |parts: &[Array2<f32>]| {
+        ndarray::concatenate(Axis(0), &parts.iter().map(|p| p.view()).collect::<Vec<_>>()).unwrap()
+    };
+    let by_rows = |k: &Array2<f32>| (k.slice(s![..input, ..]).to_owned(), k.slice(s![input.., ..]).to_owned());
+    let (left, right) = halves(kernel);
+    let (w, u) = by_rows(kernel);
+    let apart = |k: &Array2<f32>| {
+        let (left, right) = halves(k);
+        shaped(stack(&[left, right]), k.nrows())
+    };
+    let gates: Vec<Array2<f32>> = (0..4).map(|g| kernel.slice(s![.., g * units..(g + 1) * units]).to_owned()).collect();
+    let stacked_gates = by_rows(&shaped(stack(&gates), rows));
+    let reshaped = by_rows(&shaped(stack(&[left.clone(), right.clone()]), rows));
+    let exchanged = by_rows(&ndarray::concatenate(Axis(1), &[right.view(), left.view()]).unwrap());
+    vec![
+        ("a", left.clone(), right.clone()),
+        ("b", stack(&[left, right]), u.clone()),
+        ("c", reshaped.0, reshaped.1),
+        ("d", apart(&w), apart(&u)),
+        ("f", stacked_gates.0, stacked_gates.1),
+        ("h", exchanged.0, exchanged.1),
+    ]
+}
+
+#[test]
+fn a_kernel_split_by_columns_is_named_whether_its_shapes_fit_or_not() {
+    let checkpoint = tf_checkpoint::Checkpoint::open(&golden("seed_names")).unwrap();
+    let read = |name: &str| checkpoint.read(&format!("lstm/basic_lstm_cell/{name}")).unwrap().to_f32().unwrap();
+    let kernel = Array2::from_shape_vec((120, 400), read("kernel")).unwrap();
+    let bias = read("bias");
+    let folder = tempfile::tempdir().unwrap();
+    for (variant, w, u) in column_splits(&kernel, 20) {
+        let file = folder.path().join(format!("{variant}.npz"));
+        let mut folded = bias.clone();
+        folded.iter_mut().skip(100).take(100).for_each(|b| *b += 1.0);
+        let arrays = [
+            ("kernel", w.clone().into_dyn()),
+            ("recurrent_kernel", u.into_dyn()),
+            ("bias", ndarray::Array1::from(folded).into_dyn()),
+        ];
+        golden::write_npz(&file, &arrays);
+        let run = verify("cpu", &golden("seed_names"), Some(&file), &["--sequences", "4", "--timesteps", "4"]);
+        if w.dim() == (20, 400) {
+            run.expect_code(1, variant);
+            let fault = run.json()["lstms"][0]["diagnosis"][0]["fault"].to_string();
+            assert!(fault.contains("column-split"), "{variant}: {fault}");
+        } else {
+            run.expect_code(2, variant);
+            assert!(run.stderr.contains("column-split"), "{variant}: {}", run.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_model_on_which_nothing_can_show_is_inconclusive() {
+    let run = verify("cpu", &golden("../checkpoints/dead_weights"), None, &["--sequences", "8", "--timesteps", "8"]);
+    run.expect_code(3, "weights that are all zero");
+    let document = run.json();
+    assert_eq!(document["verdict"], "inconclusive");
+    assert!(document["reasons"].to_string().contains("would not have been seen"), "{:#}", document["reasons"]);
+}
+
+#[test]
+fn a_weight_that_is_not_a_number_never_passes() {
+    let run = verify("cpu", &golden("../checkpoints/not_a_number"), None, &["--sequences", "8", "--timesteps", "8"]);
+    assert!(run.code == 1 || run.code == 3, "{}", run.stdout);
+    assert_ne!(run.json()["verdict"], "pass");
+}
+
+#[test]
+fn recorded_inputs_are_run_and_recorded_outputs_judged() {
+    // TensorFlow's own x and y, ragged and with states that are not zero.
+    for case in ["basic", "lstm_cell", "initial_state", "relu", "multi", "bidirectional"] {
+        let inputs = golden(case).join("io.npz");
+        let run = verify("cpu", &golden(case), None, &["--inputs", inputs.to_str().unwrap()]);
+        run.expect_code(0, case);
+        let document = run.json();
+        assert!(document["notes"].to_string().contains("recorded outputs y agree"), "{case}: {}", document["notes"]);
+        assert_eq!((&document["settings"]["sequences"], &document["settings"]["timesteps"]), (&3.into(), &7.into()));
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("io.npz");
+    let io = golden::npz(&golden("basic/io.npz"));
+    let write = |x: &ArrayD<f32>, y: &ArrayD<f32>| golden::write_npz(&file, &[("x", x.clone()), ("y", y.clone())]);
+    let inputs = ["--inputs", file.to_str().unwrap()];
+
+    // Outputs in the reverse order of their steps: a layer that reads its input backwards does not give these, but
+    // nothing right does either.
+    let mut y = io["y"].clone();
+    y.invert_axis(Axis(1));
+    write(&io["x"], &y);
+    let run = verify("cpu", &golden("basic"), None, &inputs);
+    run.expect_code(1, "reversed outputs");
+    assert!(run.stdout.contains("the recorded outputs y are"), "{}", run.stdout);
+
+    let short = io["x"].slice_axis(Axis(2), (0..4).into()).to_owned();
+    write(&short, &io["y"]);
+    let run = verify("cpu", &golden("basic"), None, &inputs);
+    run.expect_code(2, "another width");
+    assert!(run.stderr.contains("x is [3, 7, 4]: expected [sequences, timesteps, 5]"), "{}", run.stderr);
+
+    let empty = io["x"].slice_axis(Axis(0), (0..0).into()).to_owned();
+    write(&empty, &io["y"]);
+    verify("cpu", &golden("basic"), None, &inputs).expect_code(2, "nothing in it");
 }
 
 #[test]

@@ -82,6 +82,10 @@ pub(crate) struct Verify {
     /// Seed of the inputs: the same numbers on every device.
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Comparison")]
     pub(crate) seed: u64,
+    /// Recorded inputs instead of random ones: arrays x [sequences, timesteps, input], optionally seq_len, h0 and c0,
+    /// and y, the outputs recorded for them.
+    #[arg(long, value_name = "FILE.npz", conflicts_with_all = ["sequences", "timesteps"], help_heading = "Comparison")]
+    pub(crate) inputs: Option<PathBuf>,
     /// Also require every carried divergence to be at most X; never loosens the derived bound.
     #[arg(long, value_name = "X", value_parser = tolerance, help_heading = "Comparison")]
     pub(crate) atol: Option<f64>,

@@ -30,6 +30,12 @@ pub(crate) enum CliError {
     OutputFormat(PathBuf),
     #[error("{} is part of the checkpoint: choose another file to write", .0.display())]
     OutputIsInput(PathBuf),
+    #[error("{}: {problem}", .file.display())]
+    Inputs { file: PathBuf, problem: String },
+    #[error("--inputs is for one network, and the checkpoint holds {}: {}\nname one with --lstm", .0.len(), .0.join(", "))]
+    OneNetwork(Vec<String>),
+    #[error(transparent)]
+    Lane(#[from] parity::LaneError),
     #[error("{doing} {}", .file.display())]
     File { doing: &'static str, file: PathBuf, source: std::io::Error },
     #[error(transparent)]

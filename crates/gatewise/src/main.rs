@@ -7,6 +7,7 @@
 
 mod args;
 mod candidate;
+mod comparison;
 mod convert;
 mod devices;
 mod digests;
@@ -15,6 +16,7 @@ mod exit;
 mod inspect;
 mod output;
 mod quiet_driver;
+mod recorded;
 mod source;
 mod verify;
 

@@ -1,20 +1,17 @@
 //! `gatewise verify`: certify a conversion.
 
-use std::io::IsTerminal;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lanes::{Device, KerasLstm, SelfCheck, Tf1FusedLstm};
-use lstm::Activation;
-use parity::{ActivationBudget, CellReport, InputSpec, Lane, Lanes, Reason, Verdict};
+use lstm::Batch;
+use ndarray::Array3;
+use parity::{InputSpec, Lane, Lanes, Reason, Verdict};
 use report::document;
 
 use crate::args::{self, Format};
 use crate::candidate::{self, Candidate, Slot};
-use crate::devices;
 use crate::error::CliError;
 use crate::exit::Code;
-use crate::output;
 use crate::source::{self, Subject};
+use crate::{comparison, devices, output, recorded};
 
 pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     let (checkpoint, _, detection) = source::find(&args.source, Some(&args.facts))?;
@@ -34,14 +31,25 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     if device.info().is_software && !args.display.quiet {
         eprintln!("note: {} is a software adapter: it runs on the CPU", report::printable(&device.info().name));
     }
-    let check = SelfCheck::run(&device, &functions(&subjects, &candidates));
+    let check = SelfCheck::run(&device, &comparison::functions(&subjects, &candidates));
     let (tf1, keras) = (Tf1FusedLstm::new(device.clone()), KerasLstm::new(device.clone()));
     let lanes = Lanes { tf1: &tf1, keras: &keras };
-    let spec = InputSpec { sequences: args.sequences, timesteps: args.timesteps, seed: args.seed };
-    let cells = compare(&subjects, &candidates, lanes, spec, &check.budget, args.display.quiet);
+    let (batches, y) = batches(args, &subjects)?;
+    let cells =
+        comparison::compare(&subjects, &candidates, lanes, &batches, args.seed, &check.budget, args.display.quiet);
 
     let (mut verdict, mut reasons) = parity::conclude(&cells);
-    reasons.extend(tolerances(&cells, args.atol, args.rtol));
+    reasons.extend(comparison::tolerances(&cells, args.atol, args.rtol));
+    if let (Some(y), [subject], [batch]) = (&y, &subjects[..], &batches[..]) {
+        let report = parity::outputs::judge(&subject.truth, batch, y, &keras, &check.budget, args.seed)?;
+        match comparison::recorded_outputs(&subject.name, &report) {
+            Some(reason) => reasons.push(reason),
+            None => notes.push(format!(
+                "the recorded outputs y agree with the truth: at most {:.2e} apart, where {:.2e} is allowed",
+                report.distance, report.allowed
+            )),
+        }
+    }
     reasons.extend(check.failures.iter().map(|failure| Reason {
         verdict: Verdict::Inconclusive,
         cell: String::new(),
@@ -62,11 +70,11 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     let document = document::Verify {
         schema: "gatewise.verify/1",
         verdict: verdict.as_str().to_owned(),
-        device: devices::describe(args.device, device.info()),
+        device: devices::describe(args.device, device.info(), &check),
         settings: document::Settings {
-            sequences: spec.sequences,
-            timesteps: spec.timesteps,
-            seed: spec.seed,
+            sequences: batches.first().map_or(0, Batch::sequences),
+            timesteps: batches.first().map_or(0, Batch::timesteps),
+            seed: args.seed,
             lanes: vec![Lane::name(&tf1), Lane::name(&keras)],
             lambda: parity::bound::LAMBDA,
             activation_budget_ulp: check
@@ -101,21 +109,17 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     Ok(verdict.into())
 }
 
-/// The activation functions that will run.
-fn functions(subjects: &[Subject], candidates: &[Candidate]) -> Vec<Activation> {
-    // Sigmoid and both hard sigmoids, ReLU and tanh besides: the catalogue's faults use them.
-    let mut used = vec![
-        Activation::Sigmoid,
-        Activation::Tanh,
-        Activation::Relu,
-        Activation::HardSigmoidKeras2,
-        Activation::HardSigmoidKeras3,
-    ];
-    used.extend(subjects.iter().flat_map(|s| s.truth.cells()).map(|c| c.activation));
-    for cell in candidates.iter().flat_map(|c| c.network.cells()) {
-        used.extend([cell.activation, cell.recurrent_activation]);
-    }
-    Activation::ALL.into_iter().filter(|a| used.contains(a)).collect()
+/// The inputs of every network, and recorded outputs where there are some.
+fn batches(args: &args::Verify, subjects: &[Subject]) -> Result<(Vec<Batch>, Option<Array3<f32>>), CliError> {
+    let Some(path) = &args.inputs else {
+        let spec = InputSpec { sequences: args.sequences, timesteps: args.timesteps, seed: args.seed };
+        return Ok((subjects.iter().map(|s| parity::inputs::draw(spec, &s.truth)).collect(), None));
+    };
+    let [subject] = subjects else {
+        return Err(CliError::OneNetwork(subjects.iter().map(|s| s.name.clone()).collect()));
+    };
+    let recorded = recorded::read(path, &subject.truth)?;
+    Ok((vec![recorded.batch], recorded.y))
 }
 
 /// Says of every cell what explains its difference from the right conversion.
@@ -142,54 +146,6 @@ fn diagnosis(explanation: &lstm::diagnose::Explanation) -> document::Diagnosis {
     }
 }
 
-/// Runs every network through both lanes and the oracle.
-fn compare(
-    subjects: &[Subject],
-    candidates: &[Candidate],
-    lanes: Lanes<'_>,
-    spec: InputSpec,
-    budget: &ActivationBudget,
-    quiet: bool,
-) -> Vec<CellReport> {
-    let stages: usize = subjects.iter().map(|s| parity::stages(s.truth.cells().len())).sum();
-    let bar = progress_bar(stages, quiet);
-    let mut done = 0;
-    let mut cells = vec![];
-    for (subject, candidate) in subjects.iter().zip(candidates) {
-        bar.set_message(subject.name.clone());
-        let comparison = parity::Subject {
-            truth: &subject.truth,
-            expected: &subject.keras,
-            candidate: &candidate.network,
-            names: subject.found.cells().iter().map(|c| c.name.clone()).collect(),
-            candidate_names: candidate.names.clone(),
-        };
-        let batch = parity::inputs::draw(spec, &subject.truth);
-        let tick = |stage: usize| bar.set_position((done + stage) as u64);
-        let mut reports = parity::verify(&comparison, lanes, &batch, spec.seed, budget, &tick);
-        done += parity::stages(reports.len());
-        for (report, settings) in reports.iter_mut().zip(&candidate.settings) {
-            report.weights.settings.extend(settings.iter().cloned());
-        }
-        cells.extend(reports);
-    }
-    bar.finish_and_clear();
-    cells
-}
-
-/// On stderr, and only where somebody watches.
-fn progress_bar(stages: usize, quiet: bool) -> ProgressBar {
-    if quiet || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} (left: {eta}) {wide_msg}");
-    let bar = ProgressBar::with_draw_target(Some(stages as u64), ProgressDrawTarget::stderr());
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
-}
-
 /// The conversion that `gatewise convert` writes.
 fn own_conversion(subject: &Subject) -> Candidate {
     let cells = subject.keras.cells().len();
@@ -203,32 +159,6 @@ fn own_conversion(subject: &Subject) -> Candidate {
     Candidate { network: subject.keras.clone(), names, settings: vec![vec![]; cells] }
 }
 
-/// What the user requires on top of the derived bound. Written so that NaN fails.
-fn tolerances(cells: &[CellReport], atol: Option<f64>, rtol: Option<f64>) -> Vec<Reason> {
-    let mut reasons = vec![];
-    for cell in cells {
-        for step in &cell.steps {
-            let mut require = |what: &str, limit: Option<f64>, found: f64| {
-                let Some(limit) = limit else { return };
-                let within = found <= limit;
-                if !within {
-                    let text = format!(
-                        "running freely, first at step {}: {what} divergence {found:.3e}, and --{what} {limit:e} was asked for",
-                        step.t
-                    );
-                    reasons.push(Reason { verdict: Verdict::Fail, cell: cell.name.clone(), text });
-                }
-            };
-            require("atol", atol, step.carried.states().max_abs);
-            require("rtol", rtol, step.carried.states().max_rel);
-            if reasons.iter().any(|r| r.cell == cell.name) {
-                break;
-            }
-        }
-    }
-    reasons
-}
-
 fn inputs(
     checkpoint: &tf_checkpoint::Checkpoint,
     args: &args::Verify,
@@ -240,6 +170,7 @@ fn inputs(
     Ok(document::Inputs {
         checkpoint: checkpoint.files().iter().map(|f| digest(f)).collect::<Result<_, _>>()?,
         candidate: args.candidate.as_deref().map(digest).transpose()?,
+        recorded: args.inputs.as_deref().map(digest).transpose()?,
         candidate_format: format,
     })
 }

@@ -12,6 +12,7 @@ pub mod ensemble;
 pub mod inputs;
 mod lane;
 mod local;
+pub mod outputs;
 pub mod random;
 mod sensitivity;
 mod verdict;

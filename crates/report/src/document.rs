@@ -171,6 +171,21 @@ pub struct Devices {
     pub devices: Vec<Device>,
 }
 
+/// What a device's self-check found.
+#[derive(Clone, Debug, Serialize)]
+pub struct SelfCheck {
+    /// It can be trusted.
+    pub passed: bool,
+    /// What went wrong.
+    pub failures: Vec<String>,
+    /// Largest error of each activation function, in ULP.
+    pub activation_ulp: BTreeMap<String, f64>,
+    /// Products tried.
+    pub products: usize,
+    /// Largest error of a product, as a share of its rounding bound.
+    pub product_ratio: f64,
+}
+
 /// A device a lane ran on.
 #[derive(Clone, Debug, Serialize)]
 pub struct Device {
@@ -184,6 +199,8 @@ pub struct Device {
     pub kind: String,
     /// Driver name and version.
     pub driver: String,
+    /// What its self-check found.
+    pub self_check: SelfCheck,
 }
 
 /// `gatewise.verify/1`: the outcome of a verification.
@@ -243,6 +260,8 @@ pub struct Inputs {
     pub candidate: Option<FileDigest>,
     /// The candidate's format.
     pub candidate_format: String,
+    /// Recorded inputs; absent when random ones were drawn.
+    pub recorded: Option<FileDigest>,
 }
 
 /// A file and what was in it.

@@ -115,7 +115,21 @@ pub fn devices(document: &Devices, style: Style) -> String {
     let mut out = String::new();
     for device in &document.devices {
         let _ = writeln!(out, "{:<8} {}", style.heading(&device.choice), printable(&device.name));
-        let _ = writeln!(out, "         {}, {}, {}", device.kind, device.backend, printable(&device.driver));
+        let driver = if device.driver.is_empty() { String::new() } else { format!(", {}", printable(&device.driver)) };
+        let _ = writeln!(out, "         {}, {}{driver}", device.kind, device.backend);
+        let check = &device.self_check;
+        if check.passed {
+            let worst = check.activation_ulp.values().fold(0.0, |m: f64, ulp| m.max(*ulp));
+            let _ = writeln!(
+                out,
+                "         self-check {}: products at most {:.3} of their bound, activations {worst:.1} ULP off",
+                style.good("passed"),
+                check.product_ratio
+            );
+        }
+        for failure in &check.failures {
+            let _ = writeln!(out, "         self-check {}: {}", style.bad("failed"), printable(failure));
+        }
     }
     out
 }

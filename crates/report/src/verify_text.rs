@@ -46,7 +46,22 @@ pub fn verify(document: &Verify, style: Style) -> String {
     let d = &document.device;
     let _ = writeln!(out, "\n  device    {} ({}, {})", printable(&d.name), d.kind, d.backend);
     let _ = writeln!(out, "  lanes     {}", s.lanes.join(", "));
-    let _ = writeln!(out, "  inputs    {} random sequences of {} steps, seed {}", s.sequences, s.timesteps, s.seed);
+    match &document.inputs.recorded {
+        None => {
+            let _ =
+                writeln!(out, "  inputs    {} random sequences of {} steps, seed {}", s.sequences, s.timesteps, s.seed);
+        }
+        Some(file) => {
+            let path = printable(&file.path);
+            let _ = writeln!(out, "  inputs    {} sequences of {} steps from {path}", s.sequences, s.timesteps);
+        }
+    }
+    let budgets: Vec<String> = ["sigmoid", "tanh"]
+        .iter()
+        .filter_map(|name| Some(format!("{name} {:.1} ULP", s.activation_budget_ulp.get(*name)?)))
+        .collect();
+    let _ =
+        writeln!(out, "  bound     {} u sqrt(n) per sum of n terms, plus {} as measured", s.lambda, budgets.join(", "));
     for note in &document.notes {
         let _ = writeln!(out, "  note      {}", printable(note));
     }
@@ -98,7 +113,8 @@ fn one_lstm(out: &mut String, lstm: &VerifiedLstm, style: Style) {
         let _ = writeln!(out, "  carried   lanes at most {:.2e} apart, at step {}{at}", c.max_abs, worst.t);
         let keras =
             largest(lstm, |t| t.carried.keras_from_oracle.h.max(t.carried.keras_from_oracle.c) / t.carried.allowed);
-        let _ = writeln!(out, "            Keras lane at most {} of what right f32 runs allow", share(keras));
+        let growth = lstm.growth_per_step.map_or_else(String::new, |g| format!("; grows {g:.3}-fold a step"));
+        let _ = writeln!(out, "            Keras lane at most {} of what right f32 runs allow{growth}", share(keras));
     }
     if let Some(step) = lstm.timesteps.iter().find(|t| t.carried.saturated) {
         let _ = writeln!(

@@ -66,6 +66,11 @@ pub fn npz(path: &Path) -> BTreeMap<String, ArrayD<f32>> {
     npz::read(path)
 }
 
+/// Writes an `.npz` file as NumPy does.
+pub fn write_npz(path: &Path, arrays: &[(&str, ArrayD<f32>)]) {
+    npz::write(path, arrays);
+}
+
 /// An array known to be a matrix.
 pub fn matrix(array: &ArrayD<f32>) -> Array2<f32> {
     array.clone().into_dimensionality::<Ix2>().expect("two axes")

@@ -1,7 +1,7 @@
 //! `.npz` files of float arrays, as NumPy writes them.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use ndarray::{ArrayD, IxDyn};
@@ -43,4 +43,26 @@ fn array(bytes: &[u8]) -> ArrayD<f32> {
         other => panic!("npy of {other}"),
     };
     ArrayD::from_shape_vec(IxDyn(&shape), values).expect("as many elements as the shape says")
+}
+
+pub(crate) fn write(path: &Path, arrays: &[(&str, ArrayD<f32>)]) {
+    let file = std::fs::File::create(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut archive = zip::ZipWriter::new(file);
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, array) in arrays {
+        archive.start_file(format!("{name}.npy"), stored).expect("a new member");
+        let shape: String = array.shape().iter().map(|n| format!("{n}, ")).collect();
+        let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
+        // Header and what stands before it fill a multiple of 64 bytes, the last one a line feed.
+        while (10 + header.len() + 1) % 64 != 0 {
+            header.push(' ');
+        }
+        header.push('\n');
+        let length = u16::try_from(header.len()).expect("a short header").to_le_bytes();
+        let data: Vec<u8> = array.iter().flat_map(|v| v.to_le_bytes()).collect();
+        for part in [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), &data] {
+            archive.write_all(part).expect("the member can be written");
+        }
+    }
+    archive.finish().expect("the archive is complete");
 }

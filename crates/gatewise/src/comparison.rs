@@ -1,0 +1,117 @@
+//! Running the comparison of every network, and what the user asks for beyond the derived rule.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lstm::{Activation, Batch};
+use parity::outputs::OutputReport;
+use parity::{ActivationBudget, CellReport, Lanes, Reason, Verdict};
+
+use crate::candidate::Candidate;
+use crate::source::Subject;
+
+/// The activation functions that will run.
+pub(crate) fn functions(subjects: &[Subject], candidates: &[Candidate]) -> Vec<Activation> {
+    // Sigmoid and both hard sigmoids, ReLU and tanh besides: the catalogue's faults use them.
+    let mut used = vec![
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Relu,
+        Activation::HardSigmoidKeras2,
+        Activation::HardSigmoidKeras3,
+    ];
+    used.extend(subjects.iter().flat_map(|s| s.truth.cells()).map(|c| c.activation));
+    for cell in candidates.iter().flat_map(|c| c.network.cells()) {
+        used.extend([cell.activation, cell.recurrent_activation]);
+    }
+    Activation::ALL.into_iter().filter(|a| used.contains(a)).collect()
+}
+
+/// Runs every network through both lanes and the oracle.
+pub(crate) fn compare(
+    subjects: &[Subject],
+    candidates: &[Candidate],
+    lanes: Lanes<'_>,
+    batches: &[Batch],
+    seed: u64,
+    budget: &ActivationBudget,
+    quiet: bool,
+) -> Vec<CellReport> {
+    let stages: usize = subjects.iter().map(|s| parity::stages(s.truth.cells().len())).sum();
+    let bar = progress_bar(stages, quiet);
+    let mut done = 0;
+    let mut cells = vec![];
+    for ((subject, candidate), batch) in subjects.iter().zip(candidates).zip(batches) {
+        bar.set_message(subject.name.clone());
+        let comparison = parity::Subject {
+            truth: &subject.truth,
+            expected: &subject.keras,
+            candidate: &candidate.network,
+            names: subject.found.cells().iter().map(|c| c.name.clone()).collect(),
+            candidate_names: candidate.names.clone(),
+        };
+        let tick = |stage: usize| bar.set_position((done + stage) as u64);
+        let mut reports = parity::verify(&comparison, lanes, batch, seed, budget, &tick);
+        done += parity::stages(reports.len());
+        for (report, settings) in reports.iter_mut().zip(&candidate.settings) {
+            report.weights.settings.extend(settings.iter().cloned());
+        }
+        cells.extend(reports);
+    }
+    bar.finish_and_clear();
+    cells
+}
+
+/// On stderr, and only where somebody watches.
+fn progress_bar(stages: usize, quiet: bool) -> ProgressBar {
+    if quiet || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} (left: {eta}) {wide_msg}");
+    let bar = ProgressBar::with_draw_target(Some(stages as u64), ProgressDrawTarget::stderr());
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// What the user requires on top of the derived bound. Written so that NaN fails.
+pub(crate) fn tolerances(cells: &[CellReport], atol: Option<f64>, rtol: Option<f64>) -> Vec<Reason> {
+    let mut reasons = vec![];
+    for cell in cells {
+        for step in &cell.steps {
+            let mut require = |what: &str, limit: Option<f64>, found: f64| {
+                let Some(limit) = limit else { return };
+                let within = found <= limit;
+                if !within {
+                    let text = format!(
+                        "running freely, first at step {}: {what} divergence {found:.3e}, and --{what} {limit:e} was asked for",
+                        step.t
+                    );
+                    reasons.push(Reason { verdict: Verdict::Fail, cell: cell.name.clone(), text });
+                }
+            };
+            require("atol", atol, step.carried.states().max_abs);
+            require("rtol", rtol, step.carried.states().max_rel);
+            if reasons.iter().any(|r| r.cell == cell.name) {
+                break;
+            }
+        }
+    }
+    reasons
+}
+
+/// What recorded outputs say against the checkpoint; `None` if they agree with the truth.
+pub(crate) fn recorded_outputs(network: &str, report: &OutputReport) -> Option<Reason> {
+    if report.within() {
+        return None;
+    }
+    let mut text = format!(
+        "the recorded outputs y are {:.2e} from the truth, where {:.2e} is allowed",
+        report.distance, report.allowed
+    );
+    if let Some((fault, residual)) = report.explanations.first() {
+        text += &format!("; {}: {} would give outputs within {residual:.2e} of them", fault.name(), fault.describe());
+    }
+    Some(Reason { verdict: Verdict::Fail, cell: network.to_owned(), text })
+}
