@@ -120,6 +120,14 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, String> {
 
 /// Sweeps one activation densely, and tries the ends of the float range.
 fn activation(device: &Device, function: Activation) -> Result<(ActivationError, Vec<String>), String> {
+    let x = points();
+    let tensor = Tensor::<1>::from_data(TensorData::new(x.clone(), [x.len()]), device.burn());
+    let y = values(apply(function, tensor, device))?;
+    judge_activation(function, &x, &y)
+}
+
+/// Where activations are tried.
+fn points() -> Vec<f32> {
     // Half of the points evenly over the bit patterns up to ±128 (every exponent), half evenly over ±32.
     let half = SWEEP / 2;
     let by_bits = (0..half).map(|k| {
@@ -143,17 +151,17 @@ fn activation(device: &Device, function: Activation) -> Result<(ActivationError,
         1e-42,
         f32::NAN,
     ];
-    let x: Vec<f32> = by_bits.chain(evenly).chain(ends).collect();
-    let points = x.len();
-    let y =
-        values(apply(function, Tensor::<1>::from_data(TensorData::new(x.clone(), [points]), device.burn()), device))?;
-    if y.len() != points {
-        return Err(format!("{} values for {points} points", y.len()));
-    }
+    by_bits.chain(evenly).chain(ends).collect()
+}
 
+/// Judges the values `y` of a function at `x`.
+fn judge_activation(function: Activation, x: &[f32], y: &[f32]) -> Result<(ActivationError, Vec<String>), String> {
+    if y.len() != x.len() {
+        return Err(format!("{} values for {} points", y.len(), x.len()));
+    }
     let mut worst = ActivationError { function, ulp: 0.0, at: 0.0 };
     let mut failures = vec![];
-    for (&x, &y) in x.iter().zip(&y) {
+    for (&x, &y) in x.iter().zip(y) {
         let exact = oracle::activation(function, f64::from(x));
         if x.is_nan() {
             if !y.is_nan() {
@@ -195,22 +203,26 @@ fn product(device: &Device, [m, k, n]: [usize; 3], stream: u32) -> Result<Option
     drop(values(Tensor::<2>::full([m, n], f32::NAN, device.burn()))?);
     let found = values(upload(&a).matmul(upload(&b)))?;
     let again = values(upload(&a).matmul(upload(&b)))?;
-    if found.len() != m * n || found.iter().any(|v| !v.is_finite()) {
+    judge_product(&a, &b, &found, &again)
+}
+
+/// Judges two runs of the product of `a` and `b`.
+fn judge_product(a: &Array2<f32>, b: &Array2<f32>, found: &[f32], again: &[f32]) -> Result<Option<f64>, String> {
+    if found.len() != a.nrows() * b.ncols() || found.iter().any(|v| !v.is_finite()) {
         return Ok(None);
     }
-    if found.iter().zip(&again).any(|(a, b)| a.to_bits() != b.to_bits()) {
+    if found.len() != again.len() || found.iter().zip(again).any(|(a, b)| a.to_bits() != b.to_bits()) {
         return Err("two runs differ".to_owned());
     }
     let wide = |a: &Array2<f32>, f: fn(f64) -> f64| a.mapv(|v| f(f64::from(v)));
-    let exact = wide(&a, |v| v).dot(&wide(&b, |v| v));
-    let magnitude = wide(&a, f64::abs).dot(&wide(&b, f64::abs));
-    let factor = LAMBDA * (k as f64 + 1.0).sqrt() * UNIT_ROUNDOFF;
-    let ratios = exact.iter().zip(&magnitude).zip(&found).map(|((e, m), f)| (f64::from(*f) - e).abs() / (factor * m));
+    let exact = wide(a, |v| v).dot(&wide(b, |v| v));
+    let magnitude = wide(a, f64::abs).dot(&wide(b, f64::abs));
+    let factor = LAMBDA * (a.ncols() as f64 + 1.0).sqrt() * UNIT_ROUNDOFF;
+    let ratios = exact.iter().zip(&magnitude).zip(found).map(|((e, m), f)| (f64::from(*f) - e).abs() / (factor * m));
     Ok(Some(ratios.fold(0.0, f64::max)))
 }
 
-/// A lane as a whole: not a number and infinity stay in their own sequence, what is poisoned is overwritten, and a
-/// second run gives the same bits.
+/// A lane as a whole: not a number and infinity stay in their own sequence, and a second run gives the same bits.
 fn whole_lane(device: &Device) -> Result<Vec<String>, String> {
     let (sequences, timesteps, input, units) = (5, 3, 7, 9);
     let kernel = random(input, 4 * units, 1001) * 0.3;
@@ -221,34 +233,45 @@ fn whole_lane(device: &Device) -> Result<Vec<String>, String> {
         stream.normal(((n * timesteps + t) * input + d) as u64)
     });
     let zero = State { h: Array2::zeros((sequences, units)), c: Array2::zeros((sequences, units)) };
-    let batch = |x: Array3<f32>| Batch { x, lengths: None, initial: vec![zero.clone()], record_gates: true };
     let lane = KerasLstm::new(device.clone());
     let run = |x: Array3<f32>| -> Result<CellTrace<f32>, String> {
-        let mut trace = lane.run(&Network::Cell(cell.clone()), &batch(x)).map_err(|e| e.to_string())?;
+        let batch = Batch { x, lengths: None, initial: vec![zero.clone()], record_gates: true };
+        let mut trace = lane.run(&Network::Cell(cell.clone()), &batch).map_err(|e| e.to_string())?;
         trace.cells.pop().ok_or_else(|| "no output".to_owned())
     };
-    let mut failures = vec![];
+    let mut poisoned = x.clone();
+    poisoned[[POISONED[0], 1, 0]] = f32::NAN;
+    poisoned[[POISONED[1], 1, 0]] = f32::INFINITY;
     let clean = run(x.clone())?;
+    let spoilt = run(poisoned)?;
+    Ok(judge_lane(&clean, &spoilt, &run(x)?))
+}
+
+/// The sequences that get NaN and infinity in their second step.
+const POISONED: [usize; 2] = [1, 3];
+
+/// Judges three runs of a lane: as it should be, with poison in two sequences, and as it should be once more.
+fn judge_lane(clean: &CellTrace<f32>, spoilt: &CellTrace<f32>, again: &CellTrace<f32>) -> Vec<String> {
+    let mut failures = vec![];
     if !clean.h.iter().chain(&clean.c).all(|v| v.is_finite()) {
         failures.push("a lane gives values that are not finite from finite ones".to_owned());
     }
-    let mut poisoned = x.clone();
-    poisoned[[1, 1, 0]] = f32::NAN;
-    poisoned[[3, 1, 0]] = f32::INFINITY;
-    let spoilt = run(poisoned)?;
-    let rows = |t: &CellTrace<f32>, n: usize| t.h.slice(s![n, .., ..]).to_owned();
-    if !spoilt.h.slice(s![1, 1.., ..]).iter().all(|v| v.is_nan()) {
+    if clean.h.iter().all(|v| *v == 0.0) {
+        failures.push("a lane gives nothing but zeros".to_owned());
+    }
+    if !spoilt.h.slice(s![POISONED[0], 1.., ..]).iter().all(|v| v.is_nan()) {
         failures.push("NaN in the input of a lane does not reach its output".to_owned());
     }
-    if [0, 2, 4].iter().any(|n| rows(&spoilt, *n) != rows(&clean, *n)) {
+    let row = |t: &CellTrace<f32>, n: usize| t.h.slice(s![n, .., ..]).to_owned();
+    let others = (0..clean.h.dim().0).filter(|n| !POISONED.contains(n));
+    if others.into_iter().any(|n| row(spoilt, n) != row(clean, n)) {
         failures.push("NaN or infinity in one sequence changes another".to_owned());
     }
-    let again = run(x)?;
     let bits = |t: &CellTrace<f32>| t.h.iter().chain(&t.c).map(|v| v.to_bits()).collect::<Vec<u32>>();
-    if bits(&again) != bits(&clean) {
+    if bits(again) != bits(clean) {
         failures.push("a lane run twice gives different bits".to_owned());
     }
-    Ok(failures)
+    failures
 }
 
 #[cfg(test)]
@@ -273,5 +296,66 @@ mod tests {
         let check = SelfCheck::run(&Device::open(Choice::Cpu).expect("the CPU is always there"), &[Activation::Tanh]);
         assert!(check.budget.ulp(Activation::Tanh).is_finite());
         assert_eq!(check.budget.ulp(Activation::Relu), f64::INFINITY);
+    }
+
+    #[test]
+    fn a_wrong_activation_is_caught() {
+        let x = points();
+        let judge = |f: &dyn Fn(f32) -> f32| {
+            let y: Vec<f32> = x.iter().map(|v| f(*v)).collect();
+            judge_activation(Activation::Tanh, &x, &y).expect("as many values as points")
+        };
+        let (right, failures) = judge(&f32::tanh);
+        assert!(right.ulp < 2.0 && failures.is_empty());
+        // Overflows where e^2x does, as a tanh written out naively.
+        let (naive, _) = judge(&|v| ((2.0 * v).exp() - 1.0) / ((2.0 * v).exp() + 1.0));
+        assert!(naive.ulp.is_nan() || naive.ulp > SANE_ULP, "{naive:?}");
+        let (_, failures) = judge(&|v| v.tanh().max(-1.0));
+        assert!(failures.iter().any(|f| f.contains("turns NaN into")), "{failures:?}");
+        let (rough, _) = judge(&|v| v.tanh() + 1e-4);
+        assert!(rough.ulp > SANE_ULP);
+        let (hole, _) = judge(&|v| if v == 0.0 { f32::NAN } else { v.tanh() });
+        assert!(hole.ulp.is_nan(), "a NaN must not be lost among right values");
+        assert!(judge_activation(Activation::Tanh, &x, &[0.0]).is_err());
+    }
+
+    #[test]
+    fn a_wrong_product_is_caught() {
+        let (a, b) = (random(5, 7, 1), random(7, 3, 2));
+        let right: Vec<f32> = a.dot(&b).into_iter().collect();
+        let judge = |found: &[f32]| judge_product(&a, &b, found, found);
+        assert!(matches!(judge(&right), Ok(Some(ratio)) if ratio < 1.0));
+        assert!(matches!(judge(&vec![0.0; 15]), Ok(Some(ratio)) if ratio > 1.0), "all zeros");
+        let mut one_off = right.clone();
+        one_off[14] += 1e-4;
+        assert!(matches!(judge(&one_off), Ok(Some(ratio)) if ratio > 1.0), "one element");
+        let mut stale = right.clone();
+        stale[3] = f32::NAN;
+        assert_eq!(judge(&stale), Ok(None), "an element that was not written");
+        assert_eq!(judge(&right[..14]), Ok(None), "too few");
+        assert!(judge_product(&a, &b, &right, &one_off).is_err(), "two runs differ");
+    }
+
+    #[test]
+    fn a_wrong_lane_is_caught() {
+        let trace = |value: f32| CellTrace {
+            h: Array3::from_shape_fn((5, 3, 2), |(n, t, u)| value + (n * 6 + t * 2 + u) as f32),
+            c: Array3::ones((5, 3, 2)),
+            gates: None,
+        };
+        let clean = trace(1.0);
+        let mut spoilt = clean.clone();
+        spoilt.h.slice_mut(s![1, 1.., ..]).fill(f32::NAN);
+        assert_eq!(judge_lane(&clean, &spoilt, &clean), Vec::<String>::new());
+        let says =
+            |failures: Vec<String>, words: &str| assert!(failures.iter().any(|f| f.contains(words)), "{failures:?}");
+        says(judge_lane(&clean, &clean, &clean), "does not reach its output");
+        says(judge_lane(&clean, &spoilt, &trace(2.0)), "different bits");
+        let mut leaking = spoilt.clone();
+        leaking.h[[2, 2, 1]] = f32::NAN;
+        says(judge_lane(&clean, &leaking, &clean), "changes another");
+        says(judge_lane(&spoilt, &spoilt, &spoilt), "not finite from finite ones");
+        let zeros = CellTrace { h: Array3::zeros((5, 3, 2)), ..clean };
+        says(judge_lane(&zeros, &zeros, &zeros), "nothing but zeros");
     }
 }

@@ -1,0 +1,125 @@
+//! Both lanes reproduce what TensorFlow itself computed with the checkpoints, on the CPU and on a GPU adapter.
+
+use golden::{Case, case, cases};
+use lanes::{Choice, Device, KerasLstm, Tf1FusedLstm};
+use lstm::detect::{Given, detect, load};
+use lstm::{Batch, CellTrace, Direction, Network, Place, State, Tf1Cell, Trace, convert};
+use ndarray::{Array2, Array3, ArrayD, Axis, concatenate};
+use parity::Lane;
+use tf_checkpoint::Checkpoint;
+
+/// Cases whose cells Keras can express.
+const CASES: [&str; 21] = [
+    "basic",
+    "basic_v1",
+    "seed_names",
+    "forget_bias_0",
+    "forget_bias_other",
+    "lstm_cell",
+    "relu",
+    "block_cell",
+    "block_fused",
+    "multi",
+    "bidirectional",
+    "stack_bidirectional",
+    "cudnn_compatible",
+    "partitioned",
+    "sharded",
+    "trained_adam_ema",
+    "static_rnn",
+    "seed_stack",
+    "square",
+    "initial_state",
+    "saved_model",
+];
+
+fn network(case: &Case) -> Network<Tf1Cell> {
+    let checkpoint = Checkpoint::open(&case.checkpoint()).unwrap();
+    let graph = checkpoint.graph().unwrap();
+    let found = detect(checkpoint.variables(), graph.as_ref(), &Given::default()).unwrap();
+    let [network] = &found.networks[..] else { panic!("{}: one network", case.name) };
+    network.network.try_map(&mut |cell| load(cell, |name| checkpoint.read(name))).unwrap()
+}
+
+fn batch(case: &Case, network: &Network<Tf1Cell>) -> Batch {
+    let io = case.io();
+    let x = golden::cube(&io["x"]);
+    let n = x.dim().0;
+    let state = |name: &str, width| io.get(name).map_or_else(|| Array2::zeros((n, width)), golden::matrix);
+    let initial = network
+        .cells()
+        .iter()
+        .map(|c| State { h: state("h0", c.recurrent_size()), c: state("c0", c.units()) })
+        .collect();
+    let lengths = io.get("seq_len").map(|l| l.iter().map(|v| *v as usize).collect());
+    Batch { x, lengths, initial, record_gates: false }
+}
+
+/// The final states of the top layer, both directions joined, as the generator of the cases saved them.
+fn finals(
+    trace: &Trace<f32>,
+    places: &[Place],
+    batch: &Batch,
+    pick: fn(&CellTrace<f32>) -> &Array3<f32>,
+) -> ArrayD<f32> {
+    let top = places.iter().map(|p| p.layer).max().unwrap();
+    let last = |n: usize| batch.lengths.as_ref().map_or(batch.timesteps(), |l| l[n]) - 1;
+    let parts: Vec<Array2<f32>> = places
+        .iter()
+        .zip(&trace.cells)
+        .filter(|(place, _)| place.layer == top)
+        .map(|(place, cell)| {
+            let values = pick(cell);
+            Array2::from_shape_fn((batch.sequences(), values.dim().2), |(n, unit)| {
+                values[[n, if place.direction == Direction::Forward { last(n) } else { 0 }, unit]]
+            })
+        })
+        .collect();
+    concatenate(Axis(1), &parts.iter().map(|p| p.view()).collect::<Vec<_>>()).unwrap().into_dyn()
+}
+
+fn reproduce(choice: Choice) {
+    let device = Device::open(choice).expect("a software adapter is in the Debian package mesa-vulkan-drivers");
+    eprintln!("on {} ({})", device.info().name, device.info().kind);
+    let (tf1, keras) = (Tf1FusedLstm::new(device.clone()), KerasLstm::new(device));
+    let old = cases().into_iter().map(|c| c.name).filter(|n| n.starts_with("old/"));
+    let mut compared = 0;
+    for name in CASES.iter().map(|n| (*n).to_owned()).chain(old) {
+        let case = case(&name);
+        let network = network(&case);
+        let batch = batch(&case, &network);
+        let places: Vec<Place> = network.placed_cells().iter().map(|(place, _)| *place).collect();
+        let mut traces = vec![("TF1", tf1.run(&network, &batch).unwrap())];
+        // Cells that Keras cannot express run in the TF1 lane alone.
+        match convert::network_to_keras(&network) {
+            Ok(converted) => traces.push(("Keras", keras.run(&converted, &batch).unwrap())),
+            Err(_) => assert!(name.contains("peephole_proj") || name == "old/tf1_2_1_block_big_state", "{name}"),
+        }
+        // Three times larger weights than the others': f32 itself is further off there.
+        let tolerance = if name.contains("big_state") { 2e-5 } else { 2e-6 };
+        let io = case.io();
+        for (lane, trace) in &traces {
+            let close = |what: &str, ours: &ArrayD<f32>| {
+                let Some(theirs) = io.get(what) else { return };
+                assert_eq!(ours.shape(), theirs.shape(), "{name} {what}");
+                let worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+                assert!(worst <= tolerance, "{name}: {what} of the {lane} lane is {worst:e} from TensorFlow's");
+            };
+            close("y", &trace.output.clone().into_dyn());
+            close("h", &finals(trace, &places, &batch, |t| &t.h));
+            close("c", &finals(trace, &places, &batch, |t| &t.c));
+            compared += 1;
+        }
+    }
+    assert!(compared >= 2 * 21 + 24 + 19, "{compared} runs compared");
+}
+
+#[test]
+fn lanes_reproduce_tensorflow_on_the_cpu() {
+    reproduce(Choice::Cpu);
+}
+
+#[test]
+fn lanes_reproduce_tensorflow_on_the_gpu() {
+    reproduce(Choice::Gpu);
+}
