@@ -156,6 +156,18 @@ fn notes(file: &KerasFile) -> Vec<String> {
             if arrays().any(|a| a.lossy) { ", and were rounded to float32" } else { ", exactly as float32 holds them" };
         notes.push(format!("weights are stored as {}{lost}", array.stored_as.as_str()));
     }
+    if halves().any(|l| l.config.as_ref().is_some_and(|c| c.stateful)) {
+        notes.push(
+            "a layer is stateful: it goes on from the last batch's state, and states are compared from given ones"
+                .to_owned(),
+        );
+    }
+    if halves().any(|l| l.config.as_ref().is_some_and(|c| !c.return_sequences)) {
+        notes.push(
+            "a layer returns its last step only (return_sequences=False): every step is compared all the same"
+                .to_owned(),
+        );
+    }
     if halves().any(|l| l.config.as_ref().is_some_and(|c| c.time_major)) {
         notes.push("a layer is time-major: its data must be fed [time, batch, input]".to_owned());
     }

@@ -80,19 +80,19 @@ pub(crate) fn tolerances(cells: &[CellReport], atol: Option<f64>, rtol: Option<f
     let mut reasons = vec![];
     for cell in cells {
         for step in &cell.steps {
-            let mut require = |what: &str, limit: Option<f64>, found: f64| {
+            let mut require = |what: &str, option: &str, limit: Option<f64>, found: f64| {
                 let Some(limit) = limit else { return };
                 let within = found <= limit;
                 if !within {
                     let text = format!(
-                        "running freely, first at step {}: {what} divergence {found:.3e}, and --{what} {limit:e} was asked for",
+                        "running freely, first at step {}: the lanes' {what} divergence is {found:.2e}, and --{option} {limit:e} was asked for",
                         step.t
                     );
                     reasons.push(Reason { verdict: Verdict::Fail, cell: cell.name.clone(), text });
                 }
             };
-            require("atol", atol, step.carried.states().max_abs);
-            require("rtol", rtol, step.carried.states().max_rel);
+            require("absolute", "atol", atol, step.carried.states().max_abs);
+            require("relative", "rtol", rtol, step.carried.states().max_rel);
             if reasons.iter().any(|r| r.cell == cell.name) {
                 break;
             }
@@ -110,8 +110,12 @@ pub(crate) fn recorded_outputs(network: &str, report: &OutputReport) -> Option<R
         "the recorded outputs y are {:.2e} from the truth, where {:.2e} is allowed",
         report.distance, report.allowed
     );
-    if let Some((fault, residual)) = report.explanations.first() {
-        text += &format!("; {}: {} would give outputs within {residual:.2e} of them", fault.name(), fault.describe());
-    }
+    // A mistake explains them only if what remains is rounding.
+    text += &match report.explanations.first().filter(|(_, residual)| *residual <= report.allowed) {
+        Some((fault, residual)) => {
+            format!("; {} explains them, to within {residual:.2e}: {}", fault.name(), fault.describe())
+        }
+        None => "; no single known mistake explains them".to_owned(),
+    };
     Some(Reason { verdict: Verdict::Fail, cell: network.to_owned(), text })
 }

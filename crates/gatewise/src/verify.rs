@@ -2,6 +2,7 @@
 
 use lanes::{Device, KerasLstm, SelfCheck, Tf1FusedLstm};
 use lstm::Batch;
+use lstm::detect::Source;
 use ndarray::Array3;
 use parity::{InputSpec, Lane, Lanes, Reason, Verdict};
 use report::document;
@@ -17,6 +18,7 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     let (checkpoint, _, detection) = source::find(&args.source, Some(&args.facts))?;
     let subjects = source::load(&args.source.checkpoint, &checkpoint, &detection)?;
     let mut notes = detection.notes;
+    notes.extend(assumed(&subjects));
     let (candidates, format) = match &args.candidate {
         None => (subjects.iter().map(own_conversion).collect(), "gatewise conversion, in memory".to_owned()),
         Some(path) => {
@@ -38,7 +40,7 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     let cells =
         comparison::compare(&subjects, &candidates, lanes, &batches, args.seed, &check.budget, args.display.quiet);
 
-    let (mut verdict, mut reasons) = parity::conclude(&cells);
+    let (mut verdict, mut reasons) = parity::conclude_on_device(&cells, &check.failures);
     reasons.extend(comparison::tolerances(&cells, args.atol, args.rtol));
     if let (Some(y), [subject], [batch]) = (&y, &subjects[..], &batches[..]) {
         let report = parity::outputs::judge(&subject.truth, batch, y, &keras, &check.budget, args.seed)?;
@@ -50,11 +52,6 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
             )),
         }
     }
-    reasons.extend(check.failures.iter().map(|failure| Reason {
-        verdict: Verdict::Inconclusive,
-        cell: String::new(),
-        text: format!("the device failed its self-check: {failure}"),
-    }));
     verdict = reasons.iter().map(|r| r.verdict).fold(verdict, Verdict::max);
     reasons.sort_by_key(|r| std::cmp::Reverse(r.verdict));
     let mut lstms: Vec<document::VerifiedLstm> = cells.iter().map(document::VerifiedLstm::from).collect();
@@ -84,7 +81,7 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
                 .collect(),
             carried_factor: parity::CARRIED_FACTOR,
             carried_ulp: parity::CARRIED_ULP,
-            ensemble_members: parity::ensemble::MEMBERS,
+            ensemble_members: parity::ensemble::members(batches.first().map_or(0, Batch::sequences)),
             atol: args.atol,
             rtol: args.rtol,
         },
@@ -120,6 +117,25 @@ fn batches(args: &args::Verify, subjects: &[Subject]) -> Result<(Vec<Batch>, Opt
     };
     let recorded = recorded::read(path, &subject.truth)?;
     Ok((vec![recorded.batch], recorded.y))
+}
+
+/// Facts that no file states: a pass rests on them.
+fn assumed(subjects: &[Subject]) -> Vec<String> {
+    let cells = || subjects.iter().flat_map(|s| s.found.cells());
+    let mut notes = vec![];
+    if let Some(cell) = cells().find(|c| c.forget_bias.source == Source::CellDefault) {
+        notes.push(format!(
+            "no graph says which forget bias is added at run time: {}'s default of {} is assumed (--forget-bias says otherwise)",
+            cell.kind, cell.forget_bias.value
+        ));
+    }
+    if let Some(cell) = cells().find(|c| c.activation.source == Source::CellDefault) {
+        notes.push(format!(
+            "no graph says which activation the cells use: {}'s default of {} is assumed (--activation says otherwise)",
+            cell.kind, cell.activation.value
+        ));
+    }
+    notes
 }
 
 /// Says of every cell what explains its difference from the right conversion.

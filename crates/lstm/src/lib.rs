@@ -21,4 +21,4 @@ mod sequence;
 pub use activation::Activation;
 pub use cell::{CellError, KerasCell, Peepholes, Tf1Cell};
 pub use network::{Direction, Network, Place};
-pub use sequence::{Batch, CellTrace, State, Trace};
+pub use sequence::{Batch, CellTrace, State, Trace, join_sequences};

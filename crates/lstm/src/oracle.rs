@@ -4,10 +4,12 @@
 //! arithmetic is a parameter ([`Arithmetic`]): exact for the truth, rounded at random to see how far right f32 runs
 //! drift apart.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use ndarray::{Array2, Array3, ArrayView2, Axis, concatenate, s};
 
 use crate::gate_order::{self, Gate, TF1};
-use crate::{Activation, Batch, CellTrace, Network, State, Tf1Cell, Trace};
+use crate::{Activation, Batch, CellTrace, Network, State, Tf1Cell, Trace, join_sequences};
 
 /// What happens to the result of every operation.
 pub trait Arithmetic {
@@ -53,7 +55,62 @@ pub struct Truth {
 /// # Panics
 /// If the batch does not fit the network: the number of initial states or any width differs.
 pub fn run(network: &Network<Tf1Cell>, batch: &Batch) -> Truth {
-    run_with(network, batch, &mut Exact)
+    run_in_parts(network, batch, &|_| Exact)
+}
+
+/// Sequences that one thread takes at a time. Fixed, so that results do not depend on the number of threads.
+const PART: usize = 16;
+
+/// [`run_with`] over parts of the batch, spread over the cores. `arithmetic` makes what one part runs with, from the
+/// part's number.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_in_parts<A: Arithmetic>(
+    network: &Network<Tf1Cell>,
+    batch: &Batch,
+    arithmetic: &(impl Fn(usize) -> A + Sync),
+) -> Truth {
+    let parts = batch.sequences().div_ceil(PART);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(parts);
+    if threads <= 1 && parts <= 1 {
+        return run_with(network, batch, &mut arithmetic(0));
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = vec![];
+        loop {
+            let part = next.fetch_add(1, Ordering::Relaxed);
+            if part >= parts {
+                return done;
+            }
+            let sequences = part * PART..((part + 1) * PART).min(batch.sequences());
+            done.push((part, run_with(network, &batch.select(sequences), &mut arithmetic(part))));
+        }
+    };
+    let mut done: Vec<(usize, Truth)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        done.extend(others.into_iter().flat_map(|t| t.join().expect("the oracle does not panic")));
+        done
+    });
+    done.sort_by_key(|(part, _)| *part);
+    let joined = |pick: &dyn Fn(&Truth) -> &Array3<f64>| {
+        join_sequences(&done.iter().map(|(_, truth)| pick(truth)).collect::<Vec<_>>())
+    };
+    let gates = |truth: &Truth, k: usize| truth.trace.cells[k].gates.is_some();
+    let cells = (0..network.cells().len())
+        .map(|k| CellTrace {
+            h: joined(&|t| &t.trace.cells[k].h),
+            c: joined(&|t| &t.trace.cells[k].c),
+            gates: done
+                .iter()
+                .all(|(_, t)| gates(t, k))
+                .then(|| joined(&|t| t.trace.cells[k].gates.as_ref().unwrap_or(&t.trace.cells[k].h))),
+        })
+        .collect();
+    let inputs = (0..network.cells().len()).map(|k| joined(&|t| &t.inputs[k])).collect();
+    Truth { trace: Trace { cells, output: joined(&|t| &t.trace.output) }, inputs }
 }
 
 /// Runs a network in f64 with the result of every operation changed by `arithmetic`.
@@ -323,6 +380,26 @@ mod tests {
         let (padded, short) = (run(&both, &padded).trace, run(&both, &short).trace);
         assert_eq!(padded.output.slice(s![.., ..2, ..]), short.output);
         assert_eq!(padded.output.slice(s![.., 2, ..]), Array2::<f64>::zeros((1, 2)));
+    }
+
+    #[test]
+    fn parts_of_a_batch_give_what_the_batch_gives() {
+        let cell =
+            Tf1Cell::new(Array2::from_shape_fn((5, 8), |(r, c)| (r * 8 + c) as f32 / 40.0 - 0.5), Array1::ones(8))
+                .unwrap();
+        let n = 2 * PART + 3;
+        let batch = Batch {
+            x: Array3::from_shape_fn((n, 4, 3), |(n, t, d)| ((n * 12 + t * 3 + d) % 7) as f32 - 3.0),
+            lengths: Some((0..n).map(|n| 1 + n % 4).collect()),
+            initial: vec![State {
+                h: Array2::zeros((n, 2)),
+                c: Array2::from_shape_fn((n, 2), |(n, u)| (n + u) as f32 / 9.0),
+            }],
+            record_gates: true,
+        };
+        let network = Network::Cell(cell);
+        let whole = run_with(&network, &batch, &mut Exact);
+        assert_eq!(run(&network, &batch), whole);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What goes into a network, and what comes out of it at every step.
 
-use ndarray::{Array2, Array3};
+use std::ops::Range;
+
+use ndarray::{Array2, Array3, Axis, concatenate, s};
 
 /// State of one cell for a batch of sequences.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,17 @@ impl Batch {
         self.x.dim().1
     }
 
+    /// Some of the sequences, as a batch of their own.
+    pub fn select(&self, sequences: Range<usize>) -> Batch {
+        let rows = |a: &Array2<f32>| a.slice(s![sequences.clone(), ..]).to_owned();
+        Batch {
+            x: self.x.slice(s![sequences.clone(), .., ..]).to_owned(),
+            lengths: self.lengths.as_ref().map(|lengths| lengths[sequences.clone()].to_vec()),
+            initial: self.initial.iter().map(|state| State { h: rows(&state.h), c: rows(&state.c) }).collect(),
+            record_gates: self.record_gates,
+        }
+    }
+
     /// Whether `step` of `sequence` lies before that sequence's end.
     pub fn is_valid(&self, sequence: usize, step: usize) -> bool {
         self.lengths.as_ref().is_none_or(|lengths| step < lengths[sequence])
@@ -63,4 +76,13 @@ pub struct Trace<T> {
     pub cells: Vec<CellTrace<T>>,
     /// The network's output, `[sequences, timesteps, output]`.
     pub output: Array3<T>,
+}
+
+/// Puts arrays `[sequences, …, …]` of consecutive parts of a batch back together.
+///
+/// # Panics
+/// If the parts have different steps or widths, or there is none.
+pub fn join_sequences<T: Clone>(parts: &[&Array3<T>]) -> Array3<T> {
+    let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
+    concatenate(Axis(0), &views).expect("parts of one batch have the same steps and widths")
 }

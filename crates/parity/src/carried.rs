@@ -153,7 +153,10 @@ pub(crate) fn apart_from_alone(inside: &CellTrace<f32>, alone: &CellTrace<f32>, 
         }
         for (t, largest) in largest.iter_mut().enumerate() {
             for (a, b) in inside.slice(s![sequence, t, ..]).iter().zip(alone.slice(s![0, t, ..])) {
-                *largest = larger(*largest, (f64::from(*a) - f64::from(*b)).abs());
+                // NaN in both is judged where NaN is: it does not depend on the batch.
+                if !(a.is_nan() && b.is_nan()) {
+                    *largest = larger(*largest, (f64::from(*a) - f64::from(*b)).abs());
+                }
             }
         }
     }

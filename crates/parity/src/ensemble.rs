@@ -14,22 +14,28 @@ use ndarray::Axis;
 use crate::bound::{ActivationBudget, UNIT_ROUNDOFF};
 use crate::random::Stream;
 
-/// Runs in the ensemble.
-pub const MEMBERS: u32 = 2;
+/// Every sequence is run so often that there are at least this many runs in all.
+const RUNS: usize = 32;
 
-/// Streams from here on belong to the ensemble.
-const STREAM: u32 = 1 << 20;
+/// Runs of every sequence in the ensemble.
+pub fn members(sequences: usize) -> usize {
+    RUNS.div_ceil(sequences.max(1)).clamp(1, 4)
+}
 
-/// Runs every member, each on a thread of its own.
+/// Streams from here on belong to the ensemble, [`PARTS`] to a member.
+const STREAM: u32 = 1 << 28;
+const PARTS: u32 = 1 << 20;
+
+/// Runs every member.
 pub fn run(network: &Network<Tf1Cell>, batch: &Batch, budget: &ActivationBudget, seed: u64) -> Vec<Trace<f64>> {
-    let member = |number: u32| {
-        let mut arithmetic = Stochastic::new(Stream::new(seed, STREAM + number), budget);
-        oracle::run_with(network, batch, &mut arithmetic).trace
+    let member = |member: usize| {
+        let arithmetic = |part: usize| {
+            let stream = STREAM + member as u32 * PARTS + part as u32 % PARTS;
+            Stochastic::new(Stream::new(seed, stream), budget)
+        };
+        oracle::run_in_parts(network, batch, &arithmetic).trace
     };
-    std::thread::scope(|scope| {
-        let runs: Vec<_> = (0..MEMBERS).map(|number| scope.spawn(move || member(number))).collect();
-        runs.into_iter().map(|run| run.join().expect("a member of the ensemble does not panic")).collect()
-    })
+    (0..members(batch.sequences())).map(member).collect()
 }
 
 /// How far the farthest member is from the truth, per cell and step (`[cell][t]`), over all sequences and units of h

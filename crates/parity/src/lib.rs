@@ -26,5 +26,5 @@ pub use inputs::InputSpec;
 pub use lane::{Lane, LaneError};
 pub use local::LocalError;
 pub use sensitivity::{Kill, Sensitivity, SmallestChange};
-pub use verdict::{Reason, Verdict, conclude};
+pub use verdict::{Reason, Verdict, conclude, conclude_on_device};
 pub use verify::{CellReport, LaneFailure, Lanes, Side, StepReport, Subject, stages, verify};

@@ -11,7 +11,7 @@ use crate::lane::Lane;
 use crate::local::Points;
 
 /// Points at which faults are tried: enough to meet every regime, few enough to cost less than the verification.
-const POINTS: usize = 192;
+const POINTS: usize = 128;
 
 /// One row of the kill table.
 #[derive(Clone, Debug, PartialEq)]

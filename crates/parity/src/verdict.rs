@@ -50,9 +50,22 @@ pub struct Reason {
     pub text: String,
 }
 
-/// Judges all cells together. No cell at all is inconclusive: nothing was compared.
+/// Judges all cells together, on a device that passed its self-check. No cell at all is inconclusive: nothing was
+/// compared.
 pub fn conclude(cells: &[CellReport]) -> (Verdict, Vec<Reason>) {
-    let mut reasons: Vec<Reason> = cells.iter().flat_map(judge).collect();
+    conclude_on_device(cells, &[])
+}
+
+/// Judges all cells together. What lanes show on a device that failed its self-check proves nothing, neither way: there,
+/// only the exact comparison, in which no device has a part, can fail a candidate.
+pub fn conclude_on_device(cells: &[CellReport], self_check_failures: &[String]) -> (Verdict, Vec<Reason>) {
+    let trusted = self_check_failures.is_empty();
+    let mut reasons: Vec<Reason> = cells.iter().flat_map(|cell| judge(cell, trusted)).collect();
+    reasons.extend(self_check_failures.iter().map(|failure| Reason {
+        verdict: Verdict::Inconclusive,
+        cell: String::new(),
+        text: format!("the device failed its self-check: {failure}"),
+    }));
     if cells.is_empty() {
         reasons.push(Reason {
             verdict: Verdict::Inconclusive,
@@ -64,7 +77,8 @@ pub fn conclude(cells: &[CellReport]) -> (Verdict, Vec<Reason>) {
     (reasons.iter().map(|r| r.verdict).max().unwrap_or(Verdict::Pass), reasons)
 }
 
-fn judge(cell: &CellReport) -> Vec<Reason> {
+fn judge(cell: &CellReport, trusted: bool) -> Vec<Reason> {
+    let by_lanes = if trusted { Verdict::Fail } else { Verdict::Inconclusive };
     let mut reasons = weights(cell);
     let mut say = |verdict, text: String| reasons.push(Reason { verdict, cell: cell.name.clone(), text });
 
@@ -94,7 +108,7 @@ fn judge(cell: &CellReport) -> Vec<Reason> {
     if tf1_right && cell.lane_failures.is_empty() {
         if let Some(step) = cell.steps.iter().find(|s| !(empty(s) || s.keras_local.within())) {
             say(
-                Verdict::Fail,
+                by_lanes,
                 format!("one step from the oracle's state, first at step {}: {}", step.t, exceeded(&step.keras_local)),
             );
         }
@@ -106,7 +120,7 @@ fn judge(cell: &CellReport) -> Vec<Reason> {
                 let found = step.carried.keras_from_oracle.states().iter().fold(0.0, |m: f64, d| m.max(*d));
                 format!("the Keras lane is {found:.2e} from the oracle, where {:.2e} is allowed", step.carried.allowed)
             };
-            say(Verdict::Fail, format!("running freely, first at step {}: {how}", step.t));
+            say(by_lanes, format!("running freely, first at step {}: {how}", step.t));
         }
     }
     let missed: Vec<&str> = cell.sensitivity.missed().map(|k| k.fault.name()).collect();
@@ -163,9 +177,10 @@ fn exceeded(errors: &PerQuantity<LocalError>) -> String {
         format!("{:.2e} times what rounding can explain", error.ratio)
     } else {
         format!(
-            "{:.2} times the bound that rounding exceeds with a chance below 1e-7, within the one it never exceeds",
+            "{:.2} times the bound that rounding exceeds with a chance of about 1e-7, within the one it never exceeds",
             error.ratio
         )
     };
-    format!("{quantity} is {:.2e} off{gate}, {beyond}{values}", error.max_abs)
+    let off = error.at.map_or(error.max_abs, |at| (at.expected - at.found).abs());
+    format!("{quantity} is {off:.2e} off{gate}, {beyond}{values}")
 }

@@ -1,8 +1,7 @@
 //! One network through both lanes and the oracle.
 
 use lstm::fault::Fault;
-use lstm::{Batch, KerasCell, Network, Place as CellPlace, State, Tf1Cell, Trace, oracle};
-use ndarray::{Axis, s};
+use lstm::{Batch, KerasCell, Network, Place as CellPlace, Tf1Cell, Trace, oracle};
 
 use crate::bound::ActivationBudget;
 use crate::carried::{self, CarriedStep};
@@ -115,16 +114,16 @@ pub fn verify(
 ) -> Vec<CellReport> {
     // Lanes run here, one after the other: a device is not shared between threads. What is f64 runs beside them.
     let (truth, floor, tf1, keras) = std::thread::scope(|scope| {
-        let truth = scope.spawn(|| oracle::run(subject.truth, batch));
-        let members = scope.spawn(|| ensemble::run(subject.truth, batch, budget, seed));
+        let exact = scope.spawn(|| {
+            let truth = oracle::run(subject.truth, batch);
+            let floor = ensemble::noise_floor(&ensemble::run(subject.truth, batch, budget, seed), &truth.trace);
+            (truth, floor)
+        });
         let tf1 = carried::check_trace(lanes.tf1.run(subject.truth, batch), subject.truth, batch);
         progress(1);
         let keras = carried::check_trace(lanes.keras.run(subject.candidate, batch), subject.truth, batch);
         progress(2);
-        let truth = truth.join().expect("the oracle does not panic");
-        progress(3);
-        let members = members.join().expect("the ensemble does not panic");
-        let floor = ensemble::noise_floor(&members, &truth.trace);
+        let (truth, floor) = exact.join().expect("the oracle does not panic");
         progress(4);
         (truth, floor, tf1, keras)
     });
@@ -210,17 +209,7 @@ fn chosen(batch: &Batch) -> Vec<(usize, Batch)> {
     let ragged = (0..batch.sequences()).find(|n| !batch.is_valid(*n, batch.timesteps() - 1));
     let mut sequences = vec![0];
     sequences.extend(ragged.filter(|n| *n != 0));
-    let one = |n: usize| Batch {
-        x: batch.x.slice(s![n..=n, .., ..]).to_owned(),
-        lengths: batch.lengths.as_ref().map(|l| vec![l[n]]),
-        initial: batch.initial.iter().map(|i| State { h: row(&i.h, n), c: row(&i.c, n) }).collect(),
-        record_gates: batch.record_gates,
-    };
-    sequences.into_iter().map(|n| (n, one(n))).collect()
-}
-
-fn row(a: &ndarray::Array2<f32>, n: usize) -> ndarray::Array2<f32> {
-    a.row(n).insert_axis(Axis(0)).to_owned()
+    sequences.into_iter().map(|n| (n, batch.select(n..n + 1))).collect()
 }
 
 /// Those sequences run alone, each lane's in turn: sequence, and trace or what went wrong.

@@ -243,8 +243,8 @@ pub struct Settings {
     pub carried_factor: f64,
     /// And this many ULP on top.
     pub carried_ulp: f64,
-    /// Runs in the ensemble.
-    pub ensemble_members: u32,
+    /// Runs of every sequence in the ensemble.
+    pub ensemble_members: usize,
     /// Also required: largest absolute carried divergence.
     pub atol: Option<f64>,
     /// Also required: largest relative carried divergence.

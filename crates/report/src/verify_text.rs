@@ -162,9 +162,10 @@ fn kill_table(out: &mut String, lstm: &VerifiedLstm) {
         let percent = |x: f64| format!("{:.2e}", x);
         let _ = writeln!(
             out,
-            "            smallest change of one weight seen: {} of it (median), {} (95 in 100)",
+            "            smallest change of one weight seen: {} of it (median), {} (95 in 100){}",
             percent(change.median),
-            percent(change.p95)
+            percent(change.p95),
+            if change.invisible > 0 { format!("; {} never", change.invisible) } else { String::new() }
         );
     }
 }

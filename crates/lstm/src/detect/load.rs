@@ -23,6 +23,16 @@ pub enum LoadError {
         /// Its type.
         dtype: String,
     },
+    /// A weight is NaN or infinite.
+    #[error("tensor {name} holds {count} value{} that {} not finite, first at element {first}: was the training diverging?", if *.count == 1 { "" } else { "s" }, if *.count == 1 { "is" } else { "are" })]
+    NonFinite {
+        /// The variable.
+        name: String,
+        /// How many.
+        count: usize,
+        /// The first, counted in row-major order.
+        first: usize,
+    },
     /// The weights do not fit together.
     #[error("{cell}: {source}")]
     Cell {
@@ -55,7 +65,13 @@ pub fn load(
     let mut values = |name: &str| -> Result<(Vec<usize>, Vec<f32>), LoadError> {
         let tensor = read(name)?;
         match (tensor.dtype(), tensor.to_f32()) {
-            (DType::Float32, Some(values)) => Ok((tensor.shape().to_vec(), values)),
+            (DType::Float32, Some(values)) => match values.iter().position(|v| !v.is_finite()) {
+                None => Ok((tensor.shape().to_vec(), values)),
+                Some(first) => {
+                    let count = values.iter().filter(|v| !v.is_finite()).count();
+                    Err(LoadError::NonFinite { name: name.to_owned(), count, first })
+                }
+            },
             (dtype, _) => Err(LoadError::Type { name: name.to_owned(), dtype: dtype.as_str().to_owned() }),
         }
     };
