@@ -1,37 +1,12 @@
 //! Both lanes reproduce what TensorFlow itself computed with the checkpoints, on the CPU and on a GPU adapter.
 
-use golden::{Case, case, cases};
+use golden::{Case, KERAS_CASES, case, cases};
 use lanes::{Choice, Device, KerasLstm, Tf1FusedLstm};
 use lstm::detect::{Given, detect, load};
 use lstm::{Batch, CellTrace, Direction, Network, Place, State, Tf1Cell, Trace, convert};
 use ndarray::{Array2, Array3, ArrayD, Axis, concatenate};
 use parity::Lane;
 use tf_checkpoint::Checkpoint;
-
-/// Cases whose cells Keras can express.
-const CASES: [&str; 21] = [
-    "basic",
-    "basic_v1",
-    "seed_names",
-    "forget_bias_0",
-    "forget_bias_other",
-    "lstm_cell",
-    "relu",
-    "block_cell",
-    "block_fused",
-    "multi",
-    "bidirectional",
-    "stack_bidirectional",
-    "cudnn_compatible",
-    "partitioned",
-    "sharded",
-    "trained_adam_ema",
-    "static_rnn",
-    "seed_stack",
-    "square",
-    "initial_state",
-    "saved_model",
-];
 
 fn network(case: &Case) -> Network<Tf1Cell> {
     let checkpoint = Checkpoint::open(&case.checkpoint()).unwrap();
@@ -84,7 +59,7 @@ fn reproduce(choice: Choice) {
     let (tf1, keras) = (Tf1FusedLstm::new(device.clone()), KerasLstm::new(device));
     let old = cases().into_iter().map(|c| c.name).filter(|n| n.starts_with("old/"));
     let mut compared = 0;
-    for name in CASES.iter().map(|n| (*n).to_owned()).chain(old) {
+    for name in KERAS_CASES.iter().map(|n| (*n).to_owned()).chain(old) {
         let case = case(&name);
         let network = network(&case);
         let batch = batch(&case, &network);

@@ -216,6 +216,43 @@ fn a_kernel_split_by_columns_is_named_whether_its_shapes_fit_or_not() {
 }
 
 #[test]
+fn a_software_adapter_says_so_and_its_driver_says_nothing() {
+    let checkpoint = golden("basic");
+    let small = ["--sequences", "4", "--timesteps", "4"];
+    let run = verify("gpu", &checkpoint, None, &small);
+    run.expect_code(0, "the GPU adapter");
+    let device = &run.json()["device"];
+    if device["kind"] == "software-adapter" {
+        let name = device["name"].as_str().unwrap();
+        assert_eq!(run.stderr, format!("note: {name} is a software adapter: it runs on the CPU\n"));
+    } else {
+        assert_eq!(run.stderr, "");
+    }
+    // `auto` never takes a software adapter.
+    let auto = verify("auto", &checkpoint, None, &small);
+    auto.expect_code(0, "auto");
+    assert_ne!(auto.json()["device"]["kind"], "software-adapter");
+    assert_eq!(auto.stderr, "");
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_a_clear_error() {
+    let checkpoint = golden("basic");
+    let run = verify("wgpu:99", &checkpoint, None, &[]);
+    run.expect_code(2, "no such adapter");
+    assert!(run.stderr.starts_with("error: no adapter wgpu:99: found "), "{}", run.stderr);
+    // No driver at all, as on a machine without one.
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gatewise"))
+        .args(["verify".as_ref(), checkpoint.as_os_str(), "--device".as_ref(), "gpu".as_ref()])
+        .envs(["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].map(|name| (name, "/nonexistent")))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.starts_with("error: no GPU adapter found") && stderr.contains("mesa-vulkan-drivers"), "{stderr}");
+}
+
+#[test]
 fn a_model_on_which_nothing_can_show_is_inconclusive() {
     let run = verify("cpu", &golden("../checkpoints/dead_weights"), None, &["--sequences", "8", "--timesteps", "8"]);
     run.expect_code(3, "weights that are all zero");

@@ -20,6 +20,31 @@ pub struct Case {
     pub json: serde_json::Value,
 }
 
+/// The golden cases of TensorFlow 1.15 whose cells a Keras LSTM can express.
+pub const KERAS_CASES: [&str; 21] = [
+    "basic",
+    "basic_v1",
+    "seed_names",
+    "forget_bias_0",
+    "forget_bias_other",
+    "lstm_cell",
+    "relu",
+    "block_cell",
+    "block_fused",
+    "multi",
+    "bidirectional",
+    "stack_bidirectional",
+    "cudnn_compatible",
+    "partitioned",
+    "sharded",
+    "trained_adam_ema",
+    "static_rnn",
+    "seed_stack",
+    "square",
+    "initial_state",
+    "saved_model",
+];
+
 /// The folder of golden cases.
 pub fn golden_dir() -> PathBuf {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden");

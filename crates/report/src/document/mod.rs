@@ -1,0 +1,15 @@
+//! The documents gatewise prints, as plain data. Their JSON form is a contract: fields may be added, not changed.
+
+mod convert;
+mod devices;
+mod inspect;
+mod measured;
+mod verify;
+
+pub use convert::{Convert, ConvertedLayer};
+pub use devices::{Device, Devices, SelfCheck};
+pub use inspect::{Fact, Ignored, Inspect, Lstm, Malformed, OneOrMany, Representable, Variable};
+pub use verify::{
+    At, ByQuantity, Carried, Diagnosis, FileDigest, Inputs, Kill, Local, Reason, Settings, SmallestChange, Timestep,
+    VerifiedLstm, Verify, WeightTensor, Weights,
+};
