@@ -145,6 +145,16 @@ fn a_scope_of_any_name_is_taken_on_the_users_word() {
 }
 
 #[test]
+fn a_keras_layer_is_never_taken_for_a_fused_kernel() {
+    let list = variables(&[("lstm/kernel", &[20, 32]), ("lstm/recurrent_kernel", &[8, 32]), ("lstm/bias", &[32])]);
+    let given = Given { only: vec!["lstm".to_owned()], ..Given::default() };
+    assert!(matches!(detect(&list, None, &given), Err(GivenError::NoMatch { .. })));
+    let detection = detect(&list, None, &Given::default()).unwrap();
+    assert!(detection.networks.is_empty());
+    assert!(why(&detection, "lstm/kernel").contains("Keras layer"), "{}", why(&detection, "lstm/kernel"));
+}
+
+#[test]
 fn sizes_that_fit_no_lstm_are_malformed() {
     for (kernel, bias) in [([100, 400], 400), ([13, 33], 33), ([13, 32], 31), ([13, 0], 0)] {
         let detection = found(&[("lstm_cell/kernel", &kernel), ("lstm_cell/bias", &[bias])]);

@@ -128,7 +128,8 @@ pub(super) fn candidates(
         let (scope, last) = split(name);
         let Some((scope, kernel, bias)) = pair(scope, last, shapes) else { continue };
         let cell = split(&scope).1;
-        if other_cell(&scope).is_some() {
+        // Keras keeps the recurrent rows in a matrix of their own: taking its kernel for a fused one would be wrong.
+        if other_cell(&scope).is_some() || shapes.contains_key(join(&scope, "recurrent_kernel").as_str()) {
             continue;
         }
         let layer_norm = bias.is_none();
@@ -310,6 +311,9 @@ fn why_ignored(
     }
     if name == "_CHECKPOINTABLE_OBJECT_GRAPH" || name.contains("/.ATTRIBUTES/") {
         return "belongs to a TF2 object checkpoint, whose layers are not TF1 cells".to_owned();
+    }
+    if names.contains(join(scope, "recurrent_kernel").as_str()) {
+        return "belongs to a Keras layer (its recurrent kernel is apart), which is not a TF1 cell".to_owned();
     }
     if let Some(cell) = other_cell(scope) {
         return format!("belongs to a {cell}, which is not an LSTM cell that gatewise reads");
