@@ -215,6 +215,64 @@ fn a_kernel_split_by_columns_is_named_whether_its_shapes_fit_or_not() {
     }
 }
 
+/// A right conversion of any kernel and bias of a checkpoint, as an `.npz` file.
+fn converted(case: &str, kernel: &str, bias: &str, input: usize, file: &Path) {
+    let checkpoint = tf_checkpoint::Checkpoint::open(&golden(case)).unwrap();
+    let tensor = |name: &str| checkpoint.read(name).unwrap();
+    let shape = (tensor(kernel).shape()[0], tensor(kernel).shape()[1]);
+    let units = shape.1 / 4;
+    let permuted = |a: Array2<f32>| {
+        let block = |g: usize| a.slice(s![.., g * units..(g + 1) * units]).to_owned();
+        let blocks = [block(0), block(2), block(1), block(3)];
+        ndarray::concatenate(Axis(1), &blocks.each_ref().map(|b| b.view())).unwrap()
+    };
+    let k = permuted(Array2::from_shape_vec(shape, tensor(kernel).to_f32().unwrap()).unwrap());
+    let mut b = permuted(Array2::from_shape_vec((1, shape.1), tensor(bias).to_f32().unwrap()).unwrap());
+    b.slice_mut(s![.., units..2 * units]).mapv_inplace(|v| v + 1.0);
+    let arrays = [
+        ("lstm/kernel", k.slice(s![..input, ..]).to_owned().into_dyn()),
+        ("lstm/recurrent_kernel", k.slice(s![input.., ..]).to_owned().into_dyn()),
+        ("lstm/bias", b.row(0).to_owned().into_dyn()),
+    ];
+    golden::write_npz(file, &arrays);
+}
+
+#[test]
+fn right_weights_of_another_origin_are_called_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("candidate.npz");
+    let small = ["--sequences", "4", "--timesteps", "4"];
+    let fault = |case: &str, kernel: &str, bias: &str, more: &[&str]| {
+        converted(case, kernel, bias, 5, &file);
+        let run = verify("cpu", &golden(case), Some(&file), &[&small, more].concat());
+        let document = run.json();
+        (run.code, document["lstms"][0]["diagnosis"][0]["fault"].as_str().unwrap_or_default().to_owned())
+    };
+    let (k, b) = ("rnn/basic_lstm_cell/kernel", "rnn/basic_lstm_cell/bias");
+    let beside = |suffix: &str| fault("trained_adam_ema", &format!("{k}/{suffix}"), &format!("{b}/{suffix}"), &[]);
+    assert_eq!(fault("trained_adam_ema", k, b, &[]), (0, String::new()), "the weights themselves pass");
+    assert_eq!(beside("ExponentialMovingAverage"), (1, "moving-average".to_owned()));
+    assert_eq!(beside("Adam"), (1, "optimizer-slot".to_owned()));
+    // Two LSTMs of one shape: the candidate holds the other one twice.
+    let checkpoint = tf_checkpoint::Checkpoint::open(&golden("twins")).unwrap();
+    assert_eq!(checkpoint.variables().len(), 4);
+    let both = folder.path().join("both.npz");
+    converted("twins", "question/rnn/basic_lstm_cell/kernel", "question/rnn/basic_lstm_cell/bias", 5, &file);
+    let arrays = golden::npz(&file);
+    let named: Vec<(String, ArrayD<f32>)> = ["lstm", "lstm_1"]
+        .iter()
+        .flat_map(|layer| arrays.iter().map(move |(name, a)| (name.replacen("lstm", layer, 1), a.clone())))
+        .collect();
+    let named: Vec<(&str, ArrayD<f32>)> = named.iter().map(|(name, a)| (name.as_str(), a.clone())).collect();
+    golden::write_npz(&both, &named);
+    let run = verify("cpu", &golden("twins"), Some(&both), &small);
+    run.expect_code(1, "the question twice");
+    let document = run.json();
+    assert_eq!(document["lstms"][0]["name"], "answer/rnn/basic_lstm_cell");
+    assert_eq!(document["lstms"][0]["diagnosis"][0]["fault"], "wrong-lstm");
+    assert_eq!(document["lstms"][1]["weights"]["equal"], true);
+}
+
 #[test]
 fn a_software_adapter_says_so_and_its_driver_says_nothing() {
     let checkpoint = golden("basic");

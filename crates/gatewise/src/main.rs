@@ -14,6 +14,7 @@ mod digests;
 mod error;
 mod exit;
 mod inspect;
+mod other_origin;
 mod output;
 mod quiet_driver;
 mod recorded;

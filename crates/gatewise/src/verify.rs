@@ -2,17 +2,18 @@
 
 use lanes::{Device, KerasLstm, SelfCheck, Tf1FusedLstm};
 use lstm::Batch;
-use lstm::detect::Source;
+use lstm::detect::{FoundCell, Source};
 use ndarray::Array3;
 use parity::{InputSpec, Lane, Lanes, Reason, Verdict};
 use report::document;
+use tf_checkpoint::Checkpoint;
 
 use crate::args::{self, Format};
 use crate::candidate::{self, Candidate, Slot};
 use crate::error::CliError;
 use crate::exit::Code;
 use crate::source::{self, Subject};
-use crate::{comparison, devices, output, recorded};
+use crate::{comparison, devices, other_origin, output, recorded};
 
 pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     let (checkpoint, _, detection) = source::find(&args.source, Some(&args.facts))?;
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     reasons.sort_by_key(|r| std::cmp::Reverse(r.verdict));
     let mut lstms: Vec<document::VerifiedLstm> = cells.iter().map(document::VerifiedLstm::from).collect();
     if verdict == Verdict::Fail {
-        diagnose(&subjects, &candidates, &mut lstms);
+        diagnose(&checkpoint, &subjects, &candidates, &mut lstms);
         // What explains the failure is said first.
         let explained = lstms.iter().filter_map(|l| Some((l.name.clone(), l.diagnosis.first()?.text.clone())));
         let mut first: Vec<Reason> =
@@ -139,7 +140,13 @@ fn assumed(subjects: &[Subject]) -> Vec<String> {
 }
 
 /// Says of every cell what explains its difference from the right conversion.
-fn diagnose(subjects: &[Subject], candidates: &[Candidate], lstms: &mut [document::VerifiedLstm]) {
+fn diagnose(
+    checkpoint: &Checkpoint,
+    subjects: &[Subject],
+    candidates: &[Candidate],
+    lstms: &mut [document::VerifiedLstm],
+) {
+    let cells: Vec<&FoundCell> = subjects.iter().flat_map(|s| s.found.cells()).collect();
     let mut first = 0;
     for (subject, candidate) in subjects.iter().zip(candidates) {
         for found in lstm::diagnose::explain_network(&subject.truth, &candidate.network) {
@@ -147,6 +154,15 @@ fn diagnose(subjects: &[Subject], candidates: &[Candidate], lstms: &mut [documen
                 if let Some(lstm) = lstms.get_mut(first + cell) {
                     lstm.diagnosis.push(diagnosis(&found.explanation));
                 }
+            }
+        }
+        for (cell, candidate) in candidate.network.cells().into_iter().enumerate() {
+            let Some(lstm) = lstms.get_mut(first + cell) else { continue };
+            let unexplained = lstm.diagnosis.first().is_some_and(|d| d.fault.contains("weights-differ"));
+            if let Some(origin) =
+                unexplained.then(|| other_origin::find(checkpoint, &cells, first + cell, candidate)).flatten()
+            {
+                lstm.diagnosis.insert(0, origin);
             }
         }
         first += subject.truth.cells().len();
@@ -175,11 +191,7 @@ fn own_conversion(subject: &Subject) -> Candidate {
     Candidate { network: subject.keras.clone(), names, settings: vec![vec![]; cells] }
 }
 
-fn inputs(
-    checkpoint: &tf_checkpoint::Checkpoint,
-    args: &args::Verify,
-    format: String,
-) -> Result<document::Inputs, CliError> {
+fn inputs(checkpoint: &Checkpoint, args: &args::Verify, format: String) -> Result<document::Inputs, CliError> {
     let digest = |path: &std::path::Path| -> Result<document::FileDigest, CliError> {
         Ok(document::FileDigest { path: path.display().to_string(), sha256: output::sha256_of_file(path)? })
     };

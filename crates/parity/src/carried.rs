@@ -162,3 +162,132 @@ pub(crate) fn apart_from_alone(inside: &CellTrace<f32>, alone: &CellTrace<f32>, 
     }
     Some(largest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lstm::State;
+    use ndarray::{Array1, Array2, Array3};
+
+    fn step(allowed: f64) -> CarriedStep {
+        let mut step = CarriedStep { allowed, ..CarriedStep::default() };
+        let place = Place { quantity: Quantity::Cell, sequence: 0, unit: 0, expected: 0.0, found: 0.0 };
+        step.lanes.0[1].add(place);
+        step
+    }
+
+    #[test]
+    fn what_is_allowed_is_within_and_nan_is_not() {
+        assert!(!CarriedStep::default().keras_within(), "nothing was compared");
+        for (distance, within) in [(0.5, true), (0.51, false), (f64::NAN, false), (f64::INFINITY, false)] {
+            for which in 0..6 {
+                let expected = within || which > 1;
+                let mut keras = step(0.5);
+                keras.keras_from_oracle.0[which] = distance;
+                assert_eq!((keras.keras_within(), keras.tf1_within()), (expected, true), "{distance} of {which}");
+                let mut tf1 = step(0.5);
+                tf1.tf1_from_oracle.0[which] = distance;
+                assert_eq!((tf1.keras_within(), tf1.tf1_within()), (true, expected), "{distance} of {which}");
+            }
+        }
+        assert!(!step(f64::NAN).keras_within() && !step(f64::NAN).tf1_within());
+        let mut spoilt = step(0.5);
+        spoilt.lanes.0[0].non_finite = 1;
+        assert!(!spoilt.keras_within());
+        assert_eq!((spoilt.states().count, spoilt.states().non_finite), (1, 1));
+    }
+
+    #[test]
+    fn the_larger_of_two_is_nan_if_either_is() {
+        assert_eq!((larger(1.0, 2.0), larger(2.0, 1.0)), (2.0, 2.0));
+        assert!(larger(f64::NAN, 1.0).is_nan() && larger(1.0, f64::NAN).is_nan());
+    }
+
+    /// A trace whose values name their sequence, step and column, `scale` apart.
+    fn trace(scale: f64) -> CellTrace<f64> {
+        let of = |width: usize, first: usize| {
+            Array3::from_shape_fn((2, 3, width), |(n, t, k)| scale * (first + 100 * n + 10 * t + k) as f64)
+        };
+        CellTrace { h: of(1, 1), c: of(1, 2), gates: Some(of(4, 3)) }
+    }
+
+    fn to_f32(trace: &CellTrace<f64>) -> CellTrace<f32> {
+        let of = |a: &Array3<f64>| a.mapv(|v| v as f32);
+        CellTrace { h: of(&trace.h), c: of(&trace.c), gates: trace.gates.as_ref().map(of) }
+    }
+
+    fn batch(lengths: Vec<usize>) -> Batch {
+        let start = State { h: Array2::zeros((2, 1)), c: Array2::zeros((2, 1)) };
+        Batch { x: Array3::zeros((2, 3, 1)), lengths: Some(lengths), initial: vec![start], record_gates: true }
+    }
+
+    #[test]
+    fn free_runs_are_measured_step_by_step_against_the_floor_so_far() {
+        let (truth, tf1, keras) = (trace(1.0), to_f32(&trace(1.5)), to_f32(&trace(0.5)));
+        let floor = [2.0, 1.0, 4.0];
+        for (direction, so_far) in [(Direction::Forward, [2.0, 2.0, 4.0]), (Direction::Backward, [4.0, 4.0, 4.0])] {
+            let steps = compare(&truth, &tf1, &keras, &floor, &batch(vec![3, 2]), direction);
+            for (t, step) in steps.iter().enumerate() {
+                // The largest true value of each quantity: the second sequence, but for the last step.
+                let largest = |column: usize| (column + 10 * t + if t < 2 { 100 } else { 0 }) as f64;
+                for which in 0..6 {
+                    let value = largest(which + 1);
+                    assert_eq!(step.lanes.0[which].max_abs, value, "{t} {which}");
+                    assert_eq!(step.lanes.0[which].count, if t < 2 { 2 } else { 1 });
+                    assert_eq!(step.tf1_from_oracle.0[which], value / 2.0);
+                    assert_eq!(step.keras_from_oracle.0[which], value / 2.0);
+                    let at = step.lanes.0[which].at.unwrap();
+                    assert_eq!((at.quantity, at.sequence, at.unit), (Quantity::ALL[which], usize::from(t < 2), 0));
+                    assert_eq!((at.expected, at.found), (1.5 * value, 0.5 * value));
+                }
+                assert_eq!(step.noise_floor, so_far[t]);
+                assert_eq!(step.allowed, 16.0 * so_far[t] + 4.0 * ulp_at(largest(2)));
+                assert_eq!(step.saturated, t == 2, "4 is more than a twentieth of 22");
+            }
+        }
+        let exactly = compare(&truth, &tf1, &keras, &[0.05 * 102.0; 3], &batch(vec![3, 2]), Direction::Forward);
+        assert!(exactly[0].saturated);
+        let short = compare(&truth, &tf1, &keras, &floor[..1], &batch(vec![3, 2]), Direction::Forward);
+        assert!(!short[0].allowed.is_nan() && short[1].allowed.is_nan(), "a missing floor allows nothing");
+    }
+
+    #[test]
+    fn only_whole_traces_are_accepted() {
+        let mut cell = Tf1Cell::new(Array2::zeros((4, 8)), Array1::zeros(8)).unwrap();
+        cell.projection = Some(Array2::zeros((2, 1)));
+        let network = Network::Cell(cell);
+        let with = |h: [usize; 3], c: [usize; 3], gates: [usize; 3]| {
+            let found = CellTrace { h: Array3::zeros(h), c: Array3::zeros(c), gates: Some(Array3::zeros(gates)) };
+            let trace = Trace { output: found.h.clone(), cells: vec![found] };
+            check_trace(Ok(trace), &network, &batch(vec![3, 3])).map(|_| ())
+        };
+        assert_eq!(with([2, 3, 1], [2, 3, 2], [2, 3, 8]), Ok(()));
+        let wrong = "gates of cell 0 is [2, 3, 4]: expected [2, 3, 8]";
+        assert_eq!(with([2, 3, 1], [2, 3, 2], [2, 3, 4]), Err(wrong.to_owned()));
+        assert!(with([2, 3, 2], [2, 3, 2], [2, 3, 8]).is_err());
+        assert!(with([2, 3, 1], [2, 3, 1], [2, 3, 8]).is_err());
+        assert!(with([1, 3, 1], [2, 3, 2], [2, 3, 8]).is_err());
+    }
+
+    #[test]
+    fn a_sequence_alone_is_compared_with_its_own_place_in_the_batch() {
+        let inside = to_f32(&trace(1.0));
+        let mut alone = CellTrace {
+            h: inside.h.slice(s![1..2, .., ..]).to_owned(),
+            c: inside.c.slice(s![1..2, .., ..]).to_owned(),
+            gates: None,
+        };
+        assert_eq!(apart_from_alone(&inside, &alone, 1), Some(vec![0.0; 3]));
+        alone.h[[0, 1, 0]] += 2.0;
+        alone.c[[0, 1, 0]] -= 3.0;
+        alone.h[[0, 2, 0]] -= 4.0;
+        assert_eq!(apart_from_alone(&inside, &alone, 1), Some(vec![0.0, 3.0, 4.0]));
+        alone.c[[0, 0, 0]] = f32::NAN;
+        assert!(apart_from_alone(&inside, &alone, 1).unwrap()[0].is_nan());
+        let mut both = inside.clone();
+        both.c[[1, 0, 0]] = f32::NAN;
+        assert_eq!(apart_from_alone(&both, &alone, 1), Some(vec![0.0, 3.0, 4.0]), "it is NaN in the batch as well");
+        assert_eq!(apart_from_alone(&inside, &CellTrace { c: Array3::zeros((1, 3, 2)), ..alone.clone() }, 1), None);
+        assert_eq!(apart_from_alone(&inside, &CellTrace { h: Array3::zeros((1, 2, 1)), ..alone }, 1), None);
+    }
+}

@@ -201,4 +201,63 @@ mod tests {
             assert!(!d.at.unwrap().expected.is_finite());
         }
     }
+
+    #[test]
+    fn quantities_have_their_letters_and_states_come_first() {
+        assert_eq!(Quantity::ALL.map(|q| q.to_string()).concat(), "hcijfo");
+        assert_eq!(Quantity::ALL.map(Quantity::is_state), [true, true, false, false, false, false]);
+        let numbered = PerQuantity([0, 1, 2, 3, 4, 5]);
+        assert_eq!(numbered.states(), [0, 1]);
+        assert!(numbered.iter().all(|(quantity, number)| quantity == Quantity::ALL[*number]));
+    }
+
+    #[test]
+    fn an_ulp_is_that_of_the_binade() {
+        for (magnitude, exponent) in [(2.0, -22), (-3.9, -22), (0.5, -24), (1024.0, -13)] {
+            assert_eq!(ulp_at(magnitude), 2f64.powi(exponent), "{magnitude}");
+        }
+        assert_eq!(ulp_at(0.0), 2f64.powi(-149));
+        assert_eq!(ulp_distance(-1.0, 1.0), 2 * u64::from(1f32.to_bits()));
+    }
+
+    #[test]
+    fn every_measure_of_a_difference() {
+        let mut d = Divergence::default();
+        assert_eq!((d.rms(), d.at), (0.0, None));
+        d.add(place(0.0, 0.0));
+        assert_eq!((d.max_rel, d.at.unwrap().found), (0.0, 0.0), "equal zeros are no relative difference");
+        d.add(place(-4.0, -1.0));
+        d.add(place(1.0, -2.0));
+        d.add(place(1.0, f64::NAN));
+        let ulp = u64::from(1f32.to_bits()) + u64::from(2f32.to_bits());
+        assert_eq!((d.max_abs, d.max_rel, d.max_ulp, d.count, d.non_finite), (3.0, 1.5, ulp, 4, 1));
+        assert_eq!(d.rms(), 6f64.sqrt());
+        assert_eq!(d.at.unwrap().expected, 1.0, "what is not finite is pointed at");
+        let mut d = Divergence::default();
+        d.add(place(-4.0, -1.0));
+        d.add(place(1.0, -2.0));
+        assert_eq!(d.at.unwrap().expected, -4.0, "the first of equals");
+    }
+
+    #[test]
+    fn merging_is_adding_to_one() {
+        let of = |places: &[(f64, f64)]| {
+            let mut d = Divergence::default();
+            places.iter().for_each(|(a, b)| d.add(place(*a, *b)));
+            d
+        };
+        let nan = f64::NAN;
+        let sets: [&[(f64, f64)]; 5] =
+            [&[], &[(1.0, 1.5), (0.0, 3.0)], &[(2.0, 1.0)], &[(5.0, 9.0), (7.0, 4.0)], &[(1.0, 4.0)]];
+        for a in sets {
+            for b in sets {
+                assert_eq!(of(a).merge(&of(b)), of(&[a, b].concat()), "{a:?} and {b:?}");
+            }
+        }
+        let merged = of(&[(5.0, 9.0)]).merge(&of(&[(nan, 0.0), (0.0, 1.0)]));
+        assert_eq!((merged.count, merged.non_finite, merged.max_abs), (3, 1, 4.0));
+        assert!(merged.at.unwrap().expected.is_nan());
+        let merged = of(&[(nan, 0.0)]).merge(&of(&[(nan, 8.0), (0.0, 1.0)]));
+        assert_eq!((merged.non_finite, merged.at.unwrap().found), (2, 0.0));
+    }
 }

@@ -194,3 +194,176 @@ impl Points {
         Some(steps)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lstm::oracle;
+    use ndarray::array;
+
+    fn place(expected: f64, found: f64) -> Place {
+        Place { quantity: Quantity::Cell, sequence: 1, unit: 2, expected, found }
+    }
+
+    #[test]
+    fn errors_are_shares_of_both_bounds() {
+        let mut e = LocalError::default();
+        assert!(!e.within(), "nothing was compared");
+        e.add(place(1.0, 1.0), 0.5, 2.0);
+        assert!(e.within() && e.ratio == 0.0 && e.bound == 0.5 && e.at.is_some());
+        e.add(place(1.0, 1.5), 1.0, 8.0);
+        e.add(place(2.0, 2.25), 0.25, 1.0);
+        assert_eq!((e.max_abs, e.ratio, e.bound, e.worst_case_ratio), (0.5, 1.0, 0.25, 0.25));
+        assert_eq!((e.count, e.non_finite, e.at.unwrap().expected), (3, 0, 2.0));
+        assert!(e.within(), "the bound itself is within");
+        e.add(place(3.0, 3.25), 0.25, 1.0);
+        assert_eq!(e.at.unwrap().expected, 2.0, "the first of equals");
+        e.add(place(0.0, 0.26), 0.25, 1.0);
+        assert!(!e.within());
+    }
+
+    #[test]
+    fn a_flushed_subnormal_is_within_and_no_more() {
+        let smallest = f64::from(f32::MIN_POSITIVE);
+        for (delta, within) in [(smallest, true), (smallest * 1.01, false)] {
+            let mut e = LocalError::default();
+            e.add(place(0.0, delta), 0.0, 0.0);
+            assert_eq!((e.within(), e.worst_case_ratio <= 1.0), (within, within));
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_never_within() {
+        for (expected, found) in [(f64::NAN, 0.0), (0.0, f64::NAN), (0.0, f64::INFINITY), (f64::NAN, f64::NAN)] {
+            let mut e = LocalError::default();
+            e.add(place(7.0, 7.0), 1.0, 1.0);
+            e.add(place(expected, found), f64::INFINITY, f64::INFINITY);
+            e.add(place(f64::NAN, 5.0), 1.0, 1.0);
+            e.add(place(0.0, 0.5), 1.0, 1.0);
+            assert!(!e.within());
+            assert_eq!((e.count, e.non_finite, e.ratio, e.max_abs), (4, 2, 0.5, 0.5));
+            assert_eq!(e.at.unwrap().found.to_bits(), found.to_bits(), "the first that is not finite");
+        }
+        assert!(!LocalError { count: 1, ratio: f64::NAN, ..LocalError::default() }.within());
+    }
+
+    #[test]
+    fn the_worst_quantity_and_gate_are_told() {
+        let one = |ratio, non_finite| LocalError { ratio, non_finite, count: 1, ..LocalError::default() };
+        let with = |all: [(f64, u64); 6]| PerQuantity(all.map(|(ratio, non_finite)| one(ratio, non_finite)));
+        let found = with([(0.5, 0), (0.9, 0), (0.1, 0), (0.8, 0), (0.8, 0), (0.2, 0)]);
+        assert_eq!((found.worst().0, found.worst_gate()), (Quantity::Cell, Gate::Candidate));
+        assert!(found.within());
+        let found = with([(5.0, 0), (0.9, 2), (0.9, 1), (0.9, 0), (0.9, 0), (0.9, 0)]);
+        assert_eq!((found.worst().0, found.worst_gate()), (Quantity::Cell, Gate::Input));
+        assert!(!found.within());
+        let found = with([(0.0, 0), (0.0, 0), (0.0, 0), (0.0, 0), (0.0, 0), (1.1, 0)]);
+        assert_eq!((found.worst().0, found.worst_gate()), (Quantity::Gate(Gate::Output), Gate::Output));
+        assert!(!found.within());
+    }
+
+    /// Two units, one input; the second sequence ends after two of three steps.
+    fn case(direction: Direction) -> (Points, Tf1Cell, Truth, Batch) {
+        let kernel = Array2::from_shape_fn((3, 8), |(r, c)| (r * 8 + c) as f32 / 24.0 - 0.4);
+        let cell = Tf1Cell::new(kernel, ndarray::Array1::zeros(8)).unwrap();
+        let other = Network::Cell(cell.clone());
+        let network = Network::Bidirectional { forward: Box::new(other.clone()), backward: Box::new(other) };
+        let start = State { h: array![[0.1, 0.2], [0.3, 0.4]], c: array![[0.5, 0.6], [0.7, 0.8]] };
+        let batch = Batch {
+            x: Array3::from_shape_fn((2, 3, 1), |(n, t, _)| (n * 3 + t) as f32 / 4.0),
+            lengths: Some(vec![3, 2]),
+            initial: vec![start.clone(), start],
+            record_gates: true,
+        };
+        let truth = oracle::run(&network, &batch);
+        let index = usize::from(direction == Direction::Backward);
+        let points = Points::new(index, CellPlace { layer: 0, direction }, &truth, &batch);
+        (points, cell, truth, batch)
+    }
+
+    #[test]
+    fn every_valid_step_starts_from_the_step_before_in_the_cells_own_order() {
+        for (direction, index) in [(Direction::Forward, 0), (Direction::Backward, 1)] {
+            let (points, _, truth, batch) = case(direction);
+            assert_eq!(points.rows, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]);
+            let before = match direction {
+                Direction::Forward => [None, Some(0), Some(1), None, Some(0)],
+                Direction::Backward => [Some(1), Some(2), None, Some(1), None],
+            };
+            for (row, (&(sequence, t), before)) in points.rows.iter().zip(before).enumerate() {
+                assert_eq!(points.x[[row, 0]], batch.x[[sequence, t, 0]]);
+                for unit in 0..2 {
+                    let state = |values: &Array3<f64>, initial: &Array2<f32>| {
+                        before.map_or(initial[[sequence, unit]], |t| values[[sequence, t, unit]] as f32)
+                    };
+                    let (trace, start) = (&truth.trace.cells[index], &batch.initial[index]);
+                    assert_eq!(points.h[[row, unit]], state(&trace.h, &start.h), "{direction} row {row}");
+                    assert_eq!(points.c[[row, unit]], state(&trace.c, &start.c), "{direction} row {row}");
+                }
+            }
+            let few = points.select(&[3, 1]);
+            assert_eq!(few.rows, [(1, 0), (0, 1)]);
+            assert_eq!((few.x.row(0), few.h.row(1), few.c.row(0)), (points.x.row(3), points.h.row(1), points.c.row(3)));
+        }
+    }
+
+    /// What a lane would return that is right to the last bit of f32.
+    fn right(truth: &LocalTruth) -> Trace<f32> {
+        let of = |b: &Bounded| b.value.mapv(|v| v as f32).insert_axis(Axis(1));
+        let cell = lstm::CellTrace { h: of(&truth.h), c: of(&truth.c), gates: Some(of(&truth.gates)) };
+        Trace { output: cell.h.clone(), cells: vec![cell] }
+    }
+
+    #[test]
+    fn each_element_is_judged_at_its_step_in_its_quantity() {
+        let (points, cell, ..) = case(Direction::Forward);
+        let truth = points.truth(&cell, &ActivationBudget::new(|_| 4.0));
+        let steps = points.judge(&truth, &right(&truth), 3).unwrap();
+        assert_eq!(steps.iter().map(|s| s.0.map(|e| e.count)).collect::<Vec<_>>(), [[4; 6], [4; 6], [2; 6]]);
+        assert!(steps.iter().all(|s| s.within() && s.0.iter().all(|e| e.ratio > 0.0)));
+        for (row, &(sequence, t)) in points.rows.iter().enumerate() {
+            for (which, quantity) in Quantity::ALL.into_iter().enumerate() {
+                for unit in 0..2 {
+                    let mut trace = right(&truth);
+                    let found = &mut trace.cells[0];
+                    match which {
+                        0 => found.h[[row, 0, unit]] += 1e-3,
+                        1 => found.c[[row, 0, unit]] += 1e-3,
+                        gate => found.gates.as_mut().unwrap()[[row, 0, (gate - 2) * 2 + unit]] += 1e-3,
+                    }
+                    let steps = points.judge(&truth, &trace, 3).unwrap();
+                    let bad: Vec<_> = (0..3)
+                        .flat_map(|t| steps[t].iter().filter(|(_, e)| !e.within()).map(move |(q, e)| (t, q, *e)))
+                        .collect();
+                    let [(found_t, found_quantity, error)] = bad[..] else { panic!("{bad:?}") };
+                    let at = error.at.unwrap();
+                    assert_eq!((found_t, found_quantity), (t, quantity));
+                    assert_eq!((at.quantity, at.sequence, at.unit), (quantity, sequence, unit));
+                    assert!((at.found - at.expected - 1e-3).abs() < 1e-6 && (error.max_abs - 1e-3).abs() < 1e-6);
+                    let bounds = [&truth.h, &truth.c, &truth.gates][which.min(2)];
+                    let column = unit + which.saturating_sub(2) * 2;
+                    assert_eq!(error.bound, bounds.bound[[row, column]]);
+                    assert_eq!(error.ratio / error.worst_case_ratio > 1.0, bounds.worst[[row, column]] > error.bound);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn missing_or_misshapen_results_are_not_judged() {
+        let (points, cell, ..) = case(Direction::Forward);
+        let truth = points.truth(&cell, &ActivationBudget::new(|_| 4.0));
+        let refused = |change: fn(&mut Trace<f32>)| {
+            let mut trace = right(&truth);
+            change(&mut trace);
+            points.judge(&truth, &trace, 3).is_none()
+        };
+        assert!(!refused(|_| {}));
+        assert!(refused(|t| t.cells.clear()));
+        assert!(refused(|t| t.cells.push(t.cells[0].clone())));
+        assert!(refused(|t| t.cells[0].gates = None));
+        assert!(refused(|t| t.cells[0].h = Array3::zeros((5, 1, 3))));
+        assert!(refused(|t| t.cells[0].c = Array3::zeros((5, 2, 2))));
+        assert!(refused(|t| t.cells[0].gates = Some(Array3::zeros((4, 1, 8)))));
+    }
+}

@@ -156,4 +156,32 @@ mod tests {
     fn nothing_compared_is_not_equal() {
         assert!(!WeightsReport { tensors: vec![], settings: vec![] }.equal());
     }
+
+    #[test]
+    fn the_largest_difference_is_told_and_nan_before_any() {
+        let with = |values: [f32; 3]| {
+            let mut found = layer();
+            for (at, value) in values.into_iter().enumerate() {
+                found.kernel[[1, at]] = value;
+            }
+            let report = compare(&layer(), &found);
+            let t = &report.tensors[0];
+            (t.differing, t.max_abs.to_bits(), t.at, t.expected, t.found.to_bits())
+        };
+        let told = |differing, delta: f64, column, found: f64| {
+            (differing, delta.to_bits(), Some((1, column)), 1.0, found.to_bits())
+        };
+        assert_eq!(with([1.5, 3.0, 2.0]), told(3, 2.0, 1, 3.0));
+        assert_eq!(with([1.5, 1.0, 0.5]), told(2, 0.5, 0, 1.5), "the first of equals");
+        let (differing, delta, at, expected, found) = with([9.0, f32::NAN, 20.0]);
+        assert_eq!((differing, at, expected), (3, Some((1, 1)), 1.0));
+        assert!(f64::from_bits(delta).is_nan() && f64::from_bits(found).is_nan());
+    }
+
+    #[test]
+    fn an_empty_tensor_is_not_equal() {
+        let mut report = compare(&layer(), &layer());
+        report.tensors[1].count = 0;
+        assert!(!report.equal());
+    }
 }
