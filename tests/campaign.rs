@@ -166,6 +166,9 @@ fn right_conversions(bench: &Bench, count: u64, longest: usize) -> Tally {
         let (verdict, reasons, reports) = bench.judge(&truth, None, spec);
         let mut tally = tally.lock().expect("no case panicked");
         tally.cases += 1;
+        if tally.cases % 1000 == 0 {
+            eprintln!("{} right conversions, {} failed", tally.cases, tally.failed.len());
+        }
         match verdict {
             Verdict::Pass => {}
             Verdict::Inconclusive => tally.inconclusive += 1,

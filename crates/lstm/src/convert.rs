@@ -128,4 +128,30 @@ mod tests {
         let stack = Network::Stack(vec![Network::Cell(wide()), Network::Cell(clipped)]);
         assert_eq!(network_to_keras(&stack).unwrap_err().0, 1);
     }
+
+    #[test]
+    fn each_refusal_keeps_its_numbers_and_the_first_wins() {
+        use NotRepresentable::*;
+        assert_eq!(refusal(false, None, None, None), None);
+        assert_eq!(refusal(true, Some((8, 4)), Some(3.0), Some(2.0)), Some(Peepholes));
+        assert_eq!(refusal(false, Some((8, 4)), Some(3.0), Some(2.0)), Some(ProjectionClip(2.0)));
+        assert_eq!(refusal(false, Some((8, 4)), Some(3.0), None), Some(Projection { units: 8, projected: 4 }));
+        assert_eq!(refusal(false, None, Some(3.0), None), Some(CellClip(3.0)));
+        let mut cell = cell();
+        assert_eq!(representable(&cell), Ok(()));
+        let zero = || Array1::zeros(1);
+        cell.peepholes = Some(crate::Peepholes { input: zero(), forget: zero(), output: zero() });
+        assert_eq!(representable(&cell), Err(Peepholes));
+    }
+
+    #[test]
+    fn the_blocks_of_several_units_stay_whole() {
+        let kernel = Array2::from_shape_fn((5, 8), |(r, c)| (10 * r + c) as f32);
+        let keras = to_keras(&Tf1Cell::new(kernel, Array1::from_iter((0..8).map(|c| c as f32))).unwrap()).unwrap();
+        let order = [0., 1., 4., 5., 2., 3., 6., 7.];
+        let row = |r: usize| order.map(|c| 10.0 * r as f32 + c);
+        assert_eq!(keras.kernel, Array2::from(vec![row(0), row(1), row(2)]));
+        assert_eq!(keras.recurrent_kernel, Array2::from(vec![row(3), row(4)]));
+        assert_eq!(keras.bias, array![0., 1., 5., 6., 2., 3., 6., 7.]);
+    }
 }

@@ -100,4 +100,10 @@ mod tests {
         assert_eq!(orders.len(), 24);
         orders
     }
+
+    #[test]
+    fn gates_have_their_letters_and_places() {
+        assert_eq!(TF1.map(Gate::letter), ['i', 'c', 'f', 'o']);
+        assert_eq!(TF1.map(|gate| position(KERAS, gate)), [0, 2, 1, 3]);
+    }
 }

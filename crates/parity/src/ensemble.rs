@@ -19,7 +19,7 @@ const RUNS: usize = 32;
 
 /// Runs of every sequence in the ensemble.
 pub fn members(sequences: usize) -> usize {
-    RUNS.div_ceil(sequences.max(1)).clamp(1, 4)
+    RUNS.div_ceil(sequences.max(1))
 }
 
 /// Streams from here on belong to the ensemble, [`PARTS`] to a member.

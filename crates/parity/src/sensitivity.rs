@@ -245,3 +245,163 @@ fn smallest_change(cell: &Tf1Cell, points: &Points, truth: &LocalTruth) -> Small
         invisible,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bound::{ActivationBudget, Bounded};
+    use crate::random::Stream;
+    use lstm::{Activation, Network, convert};
+    use ndarray::{Array1, array};
+
+    fn cell(input: usize, units: usize, seed: u64) -> Tf1Cell {
+        let draw = Stream::new(seed, 0);
+        let kernel =
+            Array2::from_shape_fn((input + units, 4 * units), |(r, c)| 0.5 * draw.normal((r * 4 * units + c) as u64));
+        Tf1Cell::new(kernel, Array1::zeros(4 * units)).unwrap()
+    }
+
+    fn points(rows: Vec<(usize, usize)>, width: usize) -> Points {
+        let of = |stream| {
+            let draw = Stream::new(1, stream);
+            Array2::from_shape_fn((rows.len(), width), |(r, c)| draw.normal((r * width + c) as u64))
+        };
+        Points { x: of(0), h: of(1), c: of(2), rows: rows.clone() }
+    }
+
+    #[test]
+    fn points_are_spread_over_all() {
+        assert_eq!(spread(0), [0; 0]);
+        assert_eq!(spread(5), [0, 1, 2, 3, 4]);
+        assert_eq!(spread(3 * POINTS), (0..POINTS).map(|k| 3 * k).collect::<Vec<_>>());
+        assert_eq!(steps(&points(vec![(0, 0), (0, 4), (1, 2)], 1)), 5);
+        assert_eq!(steps(&points(vec![], 1)), 0);
+    }
+
+    #[test]
+    fn small_changes_of_weights_are_not_material() {
+        let kill = |fault, detected| Kill { fault, detected, margin: 0.0, why: None };
+        let small = Fault::PrecisionReduced(fault::Precision::Float16);
+        let kills = vec![
+            kill(Fault::BiasMissing, Some(true)),
+            kill(small, Some(false)),
+            kill(Fault::StateSwapped, None),
+            kill(Fault::OneStepLate, Some(false)),
+        ];
+        let sensitivity = Sensitivity { kills, smallest_change: None };
+        assert_eq!(sensitivity.missed().map(|k| &k.fault).collect::<Vec<_>>(), [&Fault::OneStepLate]);
+    }
+
+    #[test]
+    fn a_cell_is_mistaken_for_its_neighbours_of_the_same_shape() {
+        let bidirectional = |seed| Network::Bidirectional {
+            forward: Box::new(Network::Cell(cell(4, 2, seed))),
+            backward: Box::new(Network::Cell(cell(4, 2, seed + 1))),
+        };
+        let of = |network: &Network<Tf1Cell>, index: usize| {
+            let right = convert::network_to_keras(network).unwrap();
+            let placed = network.placed_cells();
+            let found = mistaken_for(index, &placed, &right.cells());
+            for (fault, other) in &found {
+                let (Fault::DirectionsSwapped { forward: a, backward: b }
+                | Fault::LayersSwapped { first: a, second: b }) = fault
+                else {
+                    panic!("{fault:?}")
+                };
+                assert_eq!(*other, right.cells()[a + b - index], "the other cell's weights");
+            }
+            found.into_iter().map(|(fault, _)| fault).collect::<Vec<_>>()
+        };
+        let directions = |forward, backward| Fault::DirectionsSwapped { forward, backward };
+        let layers = |first, second| Fault::LayersSwapped { first, second };
+        let both = Network::Stack(vec![bidirectional(0), bidirectional(2)]);
+        assert_eq!(of(&both, 0), [directions(0, 1), layers(0, 2)]);
+        assert_eq!(of(&both, 3), [layers(1, 3), directions(2, 3)]);
+        let stack = |input| {
+            Network::Stack(vec![
+                Network::Cell(cell(input, 4, 0)),
+                Network::Cell(cell(4, 4, 1)),
+                Network::Cell(cell(4, 4, 2)),
+            ])
+        };
+        assert_eq!(of(&stack(4), 0), [layers(0, 1)]);
+        assert_eq!(of(&stack(4), 1), [layers(0, 1), layers(1, 2)]);
+        assert_eq!(of(&stack(3), 1), [layers(1, 2)], "another shape is never taken");
+    }
+
+    #[test]
+    fn faults_of_feeding_change_what_is_fed_and_nothing_else() {
+        let right = points(vec![(0, 0), (0, 1), (0, 2)], 2);
+        let swapped = fed_wrongly(&Fault::StateSwapped, &right).unwrap();
+        assert_eq!((&swapped.h, &swapped.c, &swapped.x), (&right.c, &right.h, &right.x));
+        let late = fed_wrongly(&Fault::OneStepLate, &right).unwrap();
+        assert_eq!((late.x.row(1), late.x.row(2), late.x.row(0)), (right.x.row(0), right.x.row(1), right.x.row(2)));
+        assert_eq!((&late.h, &late.c), (&right.h, &right.c));
+        assert!(fed_wrongly(&Fault::BiasMissing, &right).is_none());
+        let projected = Points { h: Array2::zeros((3, 1)), ..right };
+        assert!(fed_wrongly(&Fault::StateSwapped, &projected).is_none());
+    }
+
+    #[test]
+    fn read_the_other_way_each_step_meets_the_state_of_its_other_neighbour() {
+        let all = points((0..2).flat_map(|n| (0..4).map(move |t| (n, t))).collect(), 2);
+        let rows = [0, 1, 2, 4, 7];
+        let few = all.select(&rows);
+        for (direction, sources) in [
+            (Direction::Forward, [Some(2), Some(3), None, Some(6), None]),
+            (Direction::Backward, [None, None, Some(0), None, Some(5)]),
+        ] {
+            let wrong = read_the_other_way(&all, &rows, &few, direction);
+            assert_eq!((&wrong.x, &wrong.rows), (&few.x, &few.rows));
+            for (k, source) in sources.into_iter().enumerate() {
+                let of = |a: &Array2<f32>| source.map_or(Array1::zeros(2), |s| a.row(s).to_owned());
+                assert_eq!((wrong.h.row(k), wrong.c.row(k)), (of(&all.h).view(), of(&all.c).view()), "{direction} {k}");
+            }
+        }
+    }
+
+    /// Each weight is really changed a little, and the effect measured against the bound.
+    #[test]
+    fn the_smallest_change_is_what_changing_each_weight_shows() {
+        let budget = ActivationBudget::new(|_| 4.0);
+        for (activation, projection) in [
+            (Activation::Tanh, None),
+            (Activation::Linear, None),
+            (Activation::Tanh, Some(array![[1.0f32, 0.0], [0.0, 1.0]])),
+        ] {
+            let mut cell = Tf1Cell { activation, projection: projection.clone(), ..cell(2, 2, 5) };
+            cell.kernel[[1, 3]] = 0.0;
+            let mut points = points((0..20).map(|t| (0, t)).collect(), 2);
+            points.x.column_mut(0).fill(0.0);
+            let truth = points.truth(&cell, &budget);
+            let mut changes = vec![];
+            let mut invisible = 0;
+            let step = 1e-3;
+            for (at, weight) in cell.kernel.indexed_iter().filter(|(_, w)| **w != 0.0) {
+                let moved = |by: f32| {
+                    let mut wrong = cell.clone();
+                    wrong.kernel[at] += by;
+                    points.truth(&wrong, &budget)
+                };
+                let (more, less) = (moved(step), moved(-step));
+                let share = |pick: fn(&LocalTruth) -> &Bounded| {
+                    let moved = (&pick(&more).value - &pick(&less).value).mapv_into(f64::abs) / &pick(&truth).bound;
+                    moved.fold(0.0, |m: f64, v| m.max(*v))
+                };
+                let of_h = if projection.is_some() { 0.0 } else { share(|t| &t.h) };
+                let strongest = of_h.max(share(|t| &t.c)) / (2.0 * f64::from(step));
+                let change = 1.0 / (strongest * f64::from(*weight).abs());
+                if change <= 1.0 { changes.push(change) } else { invisible += 1 }
+            }
+            changes.sort_by(f64::total_cmp);
+            let found = smallest_change(&cell, &points, &truth);
+            assert_eq!((found.weights, found.invisible), (31, invisible), "{activation}");
+            assert!(invisible >= 8, "nothing is fed to the first row");
+            let last = changes.len() - 1;
+            let at = |share: f64| changes[(last as f64 * share).round() as usize];
+            for (found, expected) in [(found.min, at(0.0)), (found.median, at(0.5)), (found.p95, at(0.95))] {
+                assert!((found / expected - 1.0).abs() < 1e-3, "{activation}: {found:e} for {expected:e}");
+            }
+        }
+    }
+}

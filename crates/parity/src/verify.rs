@@ -250,3 +250,57 @@ fn is_constant(trace: &lstm::CellTrace<f64>, batch: &Batch) -> bool {
     let first = valid.next();
     first.is_none_or(|first| valid.all(|v| v == first))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lstm::CellTrace;
+    use ndarray::{Array2, Array3};
+
+    fn batch(lengths: Option<Vec<usize>>) -> Batch {
+        let initial = vec![lstm::State { h: Array2::zeros((3, 1)), c: Array2::zeros((3, 1)) }];
+        Batch { x: Array3::from_shape_fn((3, 4, 1), |(n, ..)| n as f32), lengths, initial, record_gates: true }
+    }
+
+    #[test]
+    fn a_whole_and_a_ragged_sequence_are_run_alone() {
+        let of = |lengths| chosen(&batch(lengths)).iter().map(|(n, b)| (*n, b.x[[0, 0, 0]])).collect::<Vec<_>>();
+        assert_eq!(of(None), [(0, 0.0)]);
+        assert_eq!(of(Some(vec![4, 4, 4])), [(0, 0.0)]);
+        assert_eq!(of(Some(vec![3, 4, 4])), [(0, 0.0)]);
+        assert_eq!(of(Some(vec![4, 4, 3])), [(0, 0.0), (2, 2.0)]);
+    }
+
+    #[test]
+    fn a_sequence_alone_may_differ_by_twice_what_is_allowed() {
+        let trace = |n: usize, value: f32| CellTrace {
+            h: Array3::from_elem((n, 2, 1), value),
+            c: Array3::zeros((n, 2, 1)),
+            gates: None,
+        };
+        let steps = [0.5, 0.25].map(|allowed| CarriedStep { allowed, ..CarriedStep::default() });
+        let alone = |cells: Vec<CellTrace<f32>>| vec![(1, Ok(Trace { output: Array3::zeros((1, 2, 1)), cells }))];
+        let differs = |value| differs_alone(&trace(3, 0.0), &alone(vec![trace(1, 9.0), trace(1, value)]), 1, &steps);
+        assert_eq!((differs(0.0), differs(0.5)), (None, None));
+        assert!(differs(0.51).unwrap().ends_with("5.100e-1 apart at step 1"));
+        assert!(differs(1.01).unwrap().ends_with("apart at step 0"));
+        assert!(differs(f32::NAN).unwrap().contains("sequence 1 gives something else"));
+        let misshapen = differs_alone(&trace(3, 0.0), &alone(vec![trace(2, 0.0)]), 0, &steps);
+        assert!(misshapen.unwrap().contains("misshapen"));
+        let failed = differs_alone(&trace(3, 0.0), &vec![(2, Err("lost".to_owned()))], 0, &steps);
+        assert_eq!(failed.unwrap(), "sequence 2 run alone: lost");
+    }
+
+    #[test]
+    fn constant_means_the_same_at_every_valid_step() {
+        let mut trace = CellTrace { h: Array3::from_elem((3, 4, 2), 0.5), c: Array3::zeros((3, 4, 2)), gates: None };
+        let ragged = batch(Some(vec![4, 2, 4]));
+        assert!(is_constant(&trace, &batch(None)));
+        trace.h[[1, 2, 1]] = 0.0;
+        assert!(is_constant(&trace, &ragged), "what is past the end does not count");
+        assert!(!is_constant(&trace, &batch(None)));
+        trace.h[[2, 3, 1]] = 0.25;
+        assert!(!is_constant(&trace, &ragged));
+        assert!(is_constant(&trace, &batch(Some(vec![0; 3]))), "nothing at all shows nothing");
+    }
+}

@@ -2,12 +2,14 @@
 
 mod plain;
 
+use std::cell::RefCell;
+
 use lstm::fault::{Fault, Precision};
 use lstm::gate_order::Gate;
 use lstm::{Activation, Batch, Network, convert};
 use parity::{
     ActivationBudget, CellReport, InputSpec, Kill, LaneFailure, Lanes, Place, Quantity, Reason, Side, Subject, Verdict,
-    conclude, inputs, verify,
+    conclude, inputs, stages, verify,
 };
 use plain::{Plain, random_cell};
 
@@ -216,4 +218,25 @@ fn the_words_of_the_verdicts() {
     assert!(all.is_sorted());
     assert_eq!(all.map(Verdict::as_str), ["pass", "inconclusive", "fail"]);
     assert_eq!(all.map(|v| v.to_string()), ["PASS", "INCONCLUSIVE", "FAIL"]);
+}
+
+#[test]
+fn progress_goes_up_to_the_number_of_stages() {
+    let cells = (1..=3).map(|seed| Network::Cell(random_cell(8, 8, 0.3, seed))).collect();
+    let network = Network::Stack(cells);
+    let right = convert::network_to_keras(&network).unwrap();
+    let names: Vec<String> = (0..3).map(|k| k.to_string()).collect();
+    let subject =
+        Subject { truth: &network, expected: &right, candidate: &right, names: names.clone(), candidate_names: names };
+    let batch = inputs::draw(InputSpec { sequences: 4, timesteps: 5, seed: 0 }, &network);
+    let told = RefCell::new(vec![]);
+    let lanes = Lanes { tf1: &Plain, keras: &Plain };
+    let cells = verify(&subject, lanes, &batch, 0, &ActivationBudget::new(|_| 4.0), &|n| told.borrow_mut().push(n));
+    let told = told.into_inner();
+    assert!(told.is_sorted_by(|a, b| a < b) && told.last() == Some(&stages(3)), "{told:?}");
+    let lengths = batch.lengths.unwrap();
+    for cell in cells {
+        let expected = (2 * 8 * lengths.iter().sum::<usize>()) as u64;
+        assert_eq!((cell.compared, cell.expected), (expected, expected));
+    }
 }

@@ -17,6 +17,7 @@ impl From<parity::Place> for At {
             unit: p.unit,
             expected: p.expected,
             found: p.found,
+            oracle: None,
         }
     }
 }
@@ -35,7 +36,7 @@ impl From<&parity::StepReport> for Timestep {
                 max_rel: states.max_rel,
                 max_ulp: states.max_ulp,
                 rms: states.rms(),
-                at: states.at.map(At::from),
+                at: states.at.map(|at| At { oracle: Some(s.carried.truth_there), ..At::from(at) }),
                 non_finite: states.non_finite,
                 lanes: ByQuantity::new(&s.carried.lanes, |d| d.max_abs),
                 tf1_from_oracle: ByQuantity::new(&s.carried.tf1_from_oracle, |d| *d),

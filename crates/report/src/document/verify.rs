@@ -265,6 +265,8 @@ pub struct At {
     pub expected: f64,
     /// The value under judgement.
     pub found: f64,
+    /// The oracle's value there, where the reference is not the oracle itself.
+    pub oracle: Option<f64>,
 }
 
 /// Local error at one step.
