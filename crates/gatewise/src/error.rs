@@ -15,7 +15,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Given(#[from] lstm::detect::GivenError),
     #[error("reading the weights of {}", .checkpoint.display())]
-    Load { checkpoint: PathBuf, source: lstm::detect::LoadError },
+    Load { checkpoint: PathBuf, source: Box<lstm::detect::LoadError> },
     #[error("{} holds no LSTM that gatewise reads\n{holds}", .checkpoint.display())]
     NoLstm { checkpoint: PathBuf, holds: String },
     #[error("{}: {}", .checkpoint.display(), .problems.join("; "))]

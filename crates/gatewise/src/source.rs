@@ -54,7 +54,7 @@ fn subject(path: &Path, checkpoint: &Checkpoint, network: &detect::FoundNetwork)
     let truth = network
         .network
         .try_map(&mut |cell| detect::load(cell, |name| checkpoint.read(name)))
-        .map_err(|source| CliError::Load { checkpoint: path.to_owned(), source })?;
+        .map_err(|source| CliError::Load { checkpoint: path.to_owned(), source: Box::new(source) })?;
     let keras = lstm::convert::network_to_keras(&truth).map_err(|(index, reason)| CliError::NotRepresentable {
         checkpoint: path.to_owned(),
         cell: network.network.cells().get(index).map_or_else(String::new, |c| c.name.clone()),

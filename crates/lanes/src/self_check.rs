@@ -325,7 +325,7 @@ mod tests {
         let right: Vec<f32> = a.dot(&b).into_iter().collect();
         let judge = |found: &[f32]| judge_product(&a, &b, found, found);
         assert!(matches!(judge(&right), Ok(Some(ratio)) if ratio < 1.0));
-        assert!(matches!(judge(&vec![0.0; 15]), Ok(Some(ratio)) if ratio > 1.0), "all zeros");
+        assert!(matches!(judge(&[0.0; 15]), Ok(Some(ratio)) if ratio > 1.0), "all zeros");
         let mut one_off = right.clone();
         one_off[14] += 1e-4;
         assert!(matches!(judge(&one_off), Ok(Some(ratio)) if ratio > 1.0), "one element");

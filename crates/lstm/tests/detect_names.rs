@@ -4,16 +4,16 @@ use lstm::detect::{CellKind, Detection, Given, GivenError, Source, detect};
 use lstm::{Direction, Network};
 use tf_checkpoint::{DType, Variable};
 
-fn variables(list: &[(&str, &[usize])]) -> Vec<Variable> {
-    let variable = |(name, shape): &(&str, &[usize])| Variable {
-        name: (*name).to_owned(),
-        dtype: DType::Float32,
-        shape: shape.to_vec(),
-    };
+/// A variable's name and shape.
+type Named<'a> = (&'a str, &'a [usize]);
+
+fn variables(list: &[Named]) -> Vec<Variable> {
+    let variable =
+        |(name, shape): &Named| Variable { name: (*name).to_owned(), dtype: DType::Float32, shape: shape.to_vec() };
     list.iter().map(variable).collect()
 }
 
-fn found(list: &[(&str, &[usize])]) -> Detection {
+fn found(list: &[Named]) -> Detection {
     detect(&variables(list), None, &Given::default()).unwrap()
 }
 
@@ -38,7 +38,7 @@ fn layers_come_in_the_order_of_their_numbers() {
 
 #[test]
 fn every_release_names_its_variables_otherwise() {
-    let cases: [(&[(&str, &[usize])], CellKind, &str); 8] = [
+    let cases: [(&[Named], CellKind, &str); 8] = [
         (
             &[("RNN/BasicLSTMCell/Linear/Matrix", &[13, 32]), ("RNN/BasicLSTMCell/Linear/Bias", &[32])],
             CellKind::BasicLstm,
