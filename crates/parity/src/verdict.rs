@@ -123,6 +123,13 @@ fn judge(cell: &CellReport, trusted: bool) -> Vec<Reason> {
             say(by_lanes, format!("running freely, first at step {}: {how}", step.t));
         }
     }
+    let mut ran = cell.steps.iter().filter(|s| !empty(s)).peekable();
+    if ran.peek().is_some() && ran.all(|s| s.carried.saturated) {
+        say(
+            Verdict::Inconclusive,
+            "running freely says nothing at any step: right runs are apart from the first".to_owned(),
+        );
+    }
     let missed: Vec<&str> = cell.sensitivity.missed().map(|k| k.fault.name()).collect();
     if !missed.is_empty() {
         say(
