@@ -104,7 +104,7 @@ pub fn local(
         + h.mapv_into(f64::abs).dot(&kernel.slice(s![input.., ..]))
         + &cell.bias.mapv(|b| f64::from(b.abs()));
     let terms = (cell.kernel.nrows() + 3) as f64;
-    let factors = [LAMBDA.mul_add(terms.sqrt(), 0.0) * UNIT_ROUNDOFF, gamma(terms)];
+    let factors = [LAMBDA * terms.sqrt() * UNIT_ROUNDOFF, gamma(terms)];
 
     let rows = z.nrows();
     let mut m = Bounded::zeros(rows, units);
