@@ -73,9 +73,9 @@ fn network(draw: &mut Draw) -> Network<Tf1Cell> {
     for _ in 0..depth {
         let units = draw.size(1, largest);
         let layer = if both {
-            let forward = Box::new(Network::Cell(cell(draw, input, units)));
-            let backward = Box::new(Network::Cell(cell(draw, input, units)));
-            Network::Bidirectional { forward, backward }
+            let forward = Network::Cell(cell(draw, input, units));
+            let backward = Network::Cell(cell(draw, input, units));
+            Network::side_by_side(forward, backward)
         } else {
             Network::Cell(cell(draw, input, units))
         };

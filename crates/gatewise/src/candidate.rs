@@ -24,7 +24,8 @@ pub(crate) fn slots<C>(network: &Network<C>) -> Vec<Slot> {
     match network {
         Network::Cell(_) => vec![Slot::Single],
         Network::Stack(parts) => parts.iter().flat_map(slots).collect(),
-        Network::Bidirectional { forward, backward } => match (&**forward, &**backward) {
+        Network::Residual(part) => slots(part),
+        Network::Bidirectional { forward, backward, .. } => match (&**forward, &**backward) {
             (Network::Cell(_), Network::Cell(_)) => vec![Slot::Pair],
             (forward, backward) => [slots(forward), slots(backward)].concat(),
         },

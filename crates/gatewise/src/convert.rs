@@ -87,7 +87,8 @@ fn has_stack_inside_directions<C>(network: &Network<C>) -> bool {
     match network {
         Network::Cell(_) => false,
         Network::Stack(parts) => parts.iter().any(has_stack_inside_directions),
-        Network::Bidirectional { forward, backward } => {
+        Network::Residual(part) => has_stack_inside_directions(part),
+        Network::Bidirectional { forward, backward, .. } => {
             !matches!((&**forward, &**backward), (Network::Cell(_), Network::Cell(_)))
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use keras_file::NamedArray;
-use lstm::{Batch, Network, State, Tf1Cell};
+use lstm::{Batch, Merge, Network, State, Tf1Cell};
 use ndarray::{Array2, Array3};
 
 use crate::error::CliError;
@@ -98,6 +98,10 @@ fn output_width(network: &Network<Tf1Cell>) -> usize {
     match network {
         Network::Cell(cell) => cell.recurrent_size(),
         Network::Stack(parts) => parts.last().map_or(0, output_width),
-        Network::Bidirectional { forward, backward } => output_width(forward) + output_width(backward),
+        Network::Bidirectional { forward, backward, merge: Merge::Concat } => {
+            output_width(forward) + output_width(backward)
+        }
+        Network::Bidirectional { forward, .. } => output_width(forward),
+        Network::Residual(part) => output_width(part),
     }
 }

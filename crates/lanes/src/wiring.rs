@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::{Tensor, TensorData};
-use lstm::{Batch, CellTrace, KerasCell, Network, State, Tf1Cell, Trace};
+use lstm::{Batch, CellTrace, KerasCell, Merge, Network, State, Tf1Cell, Trace};
 use ndarray::{Array2, Array3};
 use parity::LaneError;
 
@@ -82,7 +82,7 @@ pub(crate) fn run<C: Widths>(
         let (sequences, timesteps, input) = batch.x.dim();
         let x = TensorData::new(batch.x.iter().copied().collect::<Vec<f32>>(), [sequences, timesteps, input]);
         let x = Tensor::<3>::from_data(x, device.burn());
-        let mut walk = Walk { batch, cell, steps: vec![] };
+        let mut walk = Walk { batch, device, cell, steps: vec![] };
         let output = walk.network(network, x, false)?;
         let cells = walk
             .steps
@@ -99,6 +99,7 @@ pub(crate) fn run<C: Widths>(
 
 struct Walk<'a, F> {
     batch: &'a Batch,
+    device: &'a Device,
     cell: F,
     /// Of the cells so far.
     steps: Vec<Steps>,
@@ -117,10 +118,23 @@ impl<F> Walk<'_, F> {
                 Ok(output)
             }
             Network::Stack(parts) => parts.iter().try_fold(x, |x, part| self.network(part, x, backward)),
-            Network::Bidirectional { forward, backward: inner } => {
+            Network::Bidirectional { forward, backward: inner, merge } => {
                 let ahead = self.network(forward, x.clone(), backward)?;
                 let back = self.network(inner, x, !backward)?;
-                Ok(Tensor::cat(vec![ahead, back], 2))
+                Ok(match merge {
+                    Merge::Concat => Tensor::cat(vec![ahead, back], 2),
+                    Merge::Sum => ahead + back,
+                    Merge::Mul => ahead * back,
+                    Merge::Ave => (ahead + back) * 0.5,
+                })
+            }
+            Network::Residual(part) => {
+                let output = self.network(part, x.clone(), backward)?;
+                Ok(match &self.batch.lengths {
+                    None => output + x,
+                    // Past a sequence's end the output stays zero, whatever the input is there.
+                    Some(lengths) => output + x * valid_steps(lengths, self.batch.timesteps(), self.device),
+                })
             }
         }
     }
@@ -186,7 +200,18 @@ fn width<C: Widths>(network: &Network<C>, input: usize) -> Result<usize, LaneErr
             shape(what, vec![cell.input_size()], vec![input])
         }
         Network::Stack(parts) => parts.iter().try_fold(input, |input, part| width(part, input)),
-        Network::Bidirectional { forward, backward } => Ok(width(forward, input)? + width(backward, input)?),
+        Network::Bidirectional { forward, backward, merge } => {
+            let (ahead, back) = (width(forward, input)?, width(backward, input)?);
+            match merge {
+                Merge::Concat => Ok(ahead + back),
+                _ if ahead == back => Ok(ahead),
+                _ => shape(format!("{} of two directions [width]", merge.as_str()), vec![ahead], vec![back]),
+            }
+        }
+        Network::Residual(part) => {
+            let output = width(part, input)?;
+            if output == input { Ok(output) } else { shape("residual output [width]", vec![input], vec![output]) }
+        }
     }
 }
 
@@ -205,6 +230,13 @@ pub(crate) fn lengths(batch: &Batch) -> Vec<u32> {
         Some(lengths) => lengths.iter().map(|length| *length as u32).collect(),
         None => vec![batch.timesteps() as u32; batch.sequences()],
     }
+}
+
+/// `[sequences, timesteps, 1]`: 1 before a sequence's end, 0 from there on.
+fn valid_steps(lengths: &[usize], timesteps: usize, device: &Device) -> Tensor<3> {
+    let valid = |length: &usize| (0..timesteps).map(|t| f32::from(u8::from(t < *length))).collect::<Vec<_>>();
+    let values: Vec<f32> = lengths.iter().flat_map(valid).collect();
+    Tensor::from_data(TensorData::new(values, [lengths.len(), timesteps, 1]), device.burn())
 }
 
 /// What a lane's name says of its route.

@@ -87,6 +87,44 @@ pub struct Tf1Cell {
     pub cell_clip: Option<f32>,
     /// The projected output is clipped to ± this.
     pub projection_clip: Option<f32>,
+    /// Layer normalisation of the gates and of the new state, if the cell has it.
+    pub layer_norm: Option<LayerNorm>,
+    /// The weights in f64 where f32 does not hold them: those of a float64 checkpoint, or computed from others.
+    pub exact: Option<Box<ExactWeights>>,
+}
+
+/// What `LayerNormBasicLSTMCell` learns beside its kernel: `gamma ⊙ (v − mean) / √(variance + epsilon) + beta`, over the
+/// units of each sequence and step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerNorm {
+    /// Of the gates i, j, f, o, before the forget bias and the activations.
+    pub gates: [Norm; 4],
+    /// Of the new cell state, before it is kept and shown.
+    pub state: Norm,
+    /// Added to the variance: 1e-12, and 1e-3 for float16 (`tensorflow/contrib/layers/python/layers/layers.py`).
+    pub epsilon: f64,
+}
+
+/// One normalisation's weights, each `[units]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// Scale.
+    pub gamma: Array1<f32>,
+    /// Shift.
+    pub beta: Array1<f32>,
+}
+
+/// A cell's weights before they were rounded to f32, in the shapes of [`Tf1Cell`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExactWeights {
+    /// `[input + recurrent, 4·units]`, columns i, j, f, o.
+    pub kernel: Array2<f64>,
+    /// `[4·units]`, columns i, j, f, o.
+    pub bias: Array1<f64>,
+    /// To the input, forget and output gate, each `[units]`.
+    pub peepholes: Option<[Array1<f64>; 3]>,
+    /// `[units, projected]`.
+    pub projection: Option<Array2<f64>>,
 }
 
 impl Tf1Cell {
@@ -104,6 +142,8 @@ impl Tf1Cell {
             projection: None,
             cell_clip: None,
             projection_clip: None,
+            layer_norm: None,
+            exact: None,
         };
         cell.check()?;
         Ok(cell)

@@ -19,6 +19,6 @@ pub mod oracle;
 mod sequence;
 
 pub use activation::Activation;
-pub use cell::{CellError, KerasCell, Peepholes, Tf1Cell};
-pub use network::{Direction, Network, Place};
+pub use cell::{CellError, ExactWeights, KerasCell, LayerNorm, Norm, Peepholes, Tf1Cell};
+pub use network::{Direction, Merge, Network, Place};
 pub use sequence::{Batch, CellTrace, State, Trace, join_sequences};

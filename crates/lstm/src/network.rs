@@ -11,20 +11,50 @@ use std::fmt;
 /// | `bidirectional_dynamic_rnn(a, b)` | `Bidirectional { Cell, Cell }` |
 /// | `stack_bidirectional_dynamic_rnn` | `Stack([Bidirectional, Bidirectional])` |
 /// | `bidirectional_dynamic_rnn` over `MultiRNNCell`s | `Bidirectional { Stack, Stack }`: another network than the line above |
+/// | `ResidualWrapper(cell)` | `Residual(Cell)` |
 #[derive(Clone, Debug, PartialEq)]
 pub enum Network<C> {
     /// One cell run over the sequence.
     Cell(C),
     /// Each part reads the output of the part before it.
     Stack(Vec<Network<C>>),
-    /// Two parts read the same input, one of them last step first; outputs are joined on the last axis, forward first,
-    /// both in the order of the input's steps.
+    /// Two parts read the same input, one of them last step first; both outputs are in the order of the input's steps.
     Bidirectional {
         /// Reads first step first.
         forward: Box<Network<C>>,
         /// Reads last step first.
         backward: Box<Network<C>>,
+        /// What becomes of the two outputs.
+        merge: Merge,
     },
+    /// The part's input is added to its output, which is as wide.
+    Residual(Box<Network<C>>),
+}
+
+/// How the outputs of two directions become one, as Keras names it (`merge_mode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Merge {
+    /// Side by side on the last axis, forward first. Two separate outputs (`merge_mode=None`) are compared so too.
+    #[default]
+    Concat,
+    /// Added.
+    Sum,
+    /// Multiplied.
+    Mul,
+    /// Added and halved.
+    Ave,
+}
+
+impl Merge {
+    /// Keras's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Merge::Concat => "concat",
+            Merge::Sum => "sum",
+            Merge::Mul => "mul",
+            Merge::Ave => "ave",
+        }
+    }
 }
 
 /// Whether a cell reads its sequence first step first.
@@ -62,6 +92,11 @@ pub struct Place {
 }
 
 impl<C> Network<C> {
+    /// Two directions whose outputs are joined on the last axis.
+    pub fn side_by_side(forward: Network<C>, backward: Network<C>) -> Network<C> {
+        Network::Bidirectional { forward: Box::new(forward), backward: Box::new(backward), merge: Merge::Concat }
+    }
+
     /// The cells in their fixed order: stacks from the bottom, forward before backward. Initial states, traces and
     /// comparisons use the same order.
     pub fn cells(&self) -> Vec<&C> {
@@ -83,10 +118,11 @@ impl<C> Network<C> {
                     part.collect(Place { layer: place.layer + depth, ..place }, cells);
                 }
             }
-            Network::Bidirectional { forward, backward } => {
+            Network::Bidirectional { forward, backward, .. } => {
                 forward.collect(place, cells);
                 backward.collect(Place { direction: Direction::Backward, ..place }, cells);
             }
+            Network::Residual(part) => part.collect(place, cells),
         }
     }
 
@@ -98,11 +134,12 @@ impl<C> Network<C> {
         Ok(match self {
             Network::Cell(cell) => Network::Cell(f(cell)?),
             Network::Stack(parts) => Network::Stack(parts.iter().map(|p| p.try_map(f)).collect::<Result<_, _>>()?),
-            Network::Bidirectional { forward, backward } => {
+            Network::Bidirectional { forward, backward, merge } => {
                 let forward = Box::new(forward.try_map(f)?);
                 let backward = Box::new(backward.try_map(f)?);
-                Network::Bidirectional { forward, backward }
+                Network::Bidirectional { forward, backward, merge: *merge }
             }
+            Network::Residual(part) => Network::Residual(Box::new(part.try_map(f)?)),
         })
     }
 }
@@ -113,15 +150,14 @@ mod tests {
 
     #[test]
     fn cells_come_bottom_up_and_forward_first() {
-        let pair =
-            |a, b| Network::Bidirectional { forward: Box::new(Network::Cell(a)), backward: Box::new(Network::Cell(b)) };
+        let pair = |a, b| Network::side_by_side(Network::Cell(a), Network::Cell(b));
         let net = Network::Stack(vec![pair("f0", "b0"), pair("f1", "b1")]);
         let placed: Vec<_> = net.placed_cells().into_iter().map(|(p, c)| (*c, p.layer, p.direction.as_str())).collect();
         assert_eq!(placed, [("f0", 0, "forward"), ("b0", 0, "backward"), ("f1", 1, "forward"), ("b1", 1, "backward")]);
-        let inside = Network::Bidirectional {
-            forward: Box::new(Network::Stack(vec![Network::Cell("f0"), Network::Cell("f1")])),
-            backward: Box::new(Network::Stack(vec![Network::Cell("b0"), Network::Cell("b1")])),
-        };
+        let inside = Network::side_by_side(
+            Network::Stack(vec![Network::Cell("f0"), Network::Cell("f1")]),
+            Network::Stack(vec![Network::Cell("b0"), Network::Cell("b1")]),
+        );
         assert_eq!(inside.cells(), [&"f0", &"f1", &"b0", &"b1"]);
         assert_eq!(inside.placed_cells()[3].0, Place { layer: 1, direction: Direction::Backward });
     }

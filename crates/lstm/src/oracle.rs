@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ndarray::{Array2, Array3, ArrayView2, Axis, concatenate, s};
 
 use crate::gate_order::{self, Gate, TF1};
-use crate::{Activation, Batch, CellTrace, Network, State, Tf1Cell, Trace, join_sequences};
+use crate::{Activation, Batch, CellTrace, Merge, Network, State, Tf1Cell, Trace, join_sequences};
 
 /// What happens to the result of every operation.
 pub trait Arithmetic {
@@ -135,6 +135,13 @@ struct Walk<'a, A> {
 }
 
 impl<A: Arithmetic> Walk<'_, A> {
+    fn rounded(&mut self, mut values: Array3<f64>) -> Array3<f64> {
+        if !A::EXACT {
+            values.mapv_inplace(|v| self.arithmetic.round(v));
+        }
+        values
+    }
+
     /// Runs one part over `x` `[sequences, timesteps, input]`; inputs and outputs are in the order of the steps,
     /// whichever way the part reads.
     fn network(&mut self, network: &Network<Tf1Cell>, x: Array3<f64>, backward: bool) -> Array3<f64> {
@@ -149,10 +156,27 @@ impl<A: Arithmetic> Walk<'_, A> {
                 output
             }
             Network::Stack(parts) => parts.iter().fold(x, |x, part| self.network(part, x, backward)),
-            Network::Bidirectional { forward, backward: inner } => {
+            Network::Bidirectional { forward, backward: inner, merge } => {
                 let ahead = self.network(forward, x.clone(), backward);
                 let back = self.network(inner, x, !backward);
-                concatenate(Axis(2), &[ahead.view(), back.view()]).expect("both directions have the same steps")
+                match merge {
+                    Merge::Concat => {
+                        concatenate(Axis(2), &[ahead.view(), back.view()]).expect("both directions have the same steps")
+                    }
+                    Merge::Sum => self.rounded(ahead + back),
+                    Merge::Mul => self.rounded(ahead * back),
+                    Merge::Ave => self.rounded((ahead + back) / 2.0),
+                }
+            }
+            Network::Residual(part) => {
+                let mut output = self.network(part, x.clone(), backward);
+                for ((sequence, t, unit), value) in output.indexed_iter_mut() {
+                    // Past a sequence's end `dynamic_rnn` gives zeros, whatever the input is there.
+                    if self.batch.is_valid(sequence, t) {
+                        *value += x[[sequence, t, unit]];
+                    }
+                }
+                self.rounded(output)
             }
         }
     }
@@ -360,10 +384,7 @@ mod tests {
     #[test]
     fn past_the_end_is_zero_and_backward_starts_at_the_last_valid_step() {
         let cell = one_unit();
-        let both = Network::Bidirectional {
-            forward: Box::new(Network::Cell(cell.clone())),
-            backward: Box::new(Network::Cell(cell.clone())),
-        };
+        let both = Network::side_by_side(Network::Cell(cell.clone()), Network::Cell(cell.clone()));
         let state = zero_state(1, &cell);
         let padded = Batch {
             x: array![[[1.0], [-1.0], [9.0]]],

@@ -104,7 +104,9 @@ fn directions_pair_up_inside_and_outside_of_stacks() {
         .collect();
     let list: Vec<(&str, &[usize])> = list.iter().map(|(n, s)| (n.as_str(), s.as_slice())).collect();
     let detection = found(&list);
-    let Network::Bidirectional { forward, backward } = &detection.networks[0].network else { panic!("two directions") };
+    let Network::Bidirectional { forward, backward, .. } = &detection.networks[0].network else {
+        panic!("two directions")
+    };
     assert!(matches!(&**forward, Network::Stack(parts) if parts.len() == 2));
     assert!(matches!(&**backward, Network::Stack(parts) if parts.len() == 2));
     let placed = detection.networks[0].network.placed_cells();

@@ -267,7 +267,7 @@ mod tests {
         let kernel = Array2::from_shape_fn((3, 8), |(r, c)| (r * 8 + c) as f32 / 24.0 - 0.4);
         let cell = Tf1Cell::new(kernel, ndarray::Array1::zeros(8)).unwrap();
         let other = Network::Cell(cell.clone());
-        let network = Network::Bidirectional { forward: Box::new(other.clone()), backward: Box::new(other) };
+        let network = Network::side_by_side(other.clone(), other);
         let start = State { h: array![[0.1, 0.2], [0.3, 0.4]], c: array![[0.5, 0.6], [0.7, 0.8]] };
         let batch = Batch {
             x: Array3::from_shape_fn((2, 3, 1), |(n, t, _)| (n * 3 + t) as f32 / 4.0),

@@ -294,10 +294,8 @@ mod tests {
 
     #[test]
     fn a_cell_is_mistaken_for_its_neighbours_of_the_same_shape() {
-        let bidirectional = |seed| Network::Bidirectional {
-            forward: Box::new(Network::Cell(cell(4, 2, seed))),
-            backward: Box::new(Network::Cell(cell(4, 2, seed + 1))),
-        };
+        let bidirectional =
+            |seed| Network::side_by_side(Network::Cell(cell(4, 2, seed)), Network::Cell(cell(4, 2, seed + 1)));
         let of = |network: &Network<Tf1Cell>, index: usize| {
             let right = convert::network_to_keras(network).unwrap();
             let placed = network.placed_cells();

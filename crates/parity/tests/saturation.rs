@@ -34,7 +34,7 @@ fn check(network: Network<lstm::Tf1Cell>, change: fn(&mut Batch)) -> (Verdict, b
 }
 fn both() -> Network<lstm::Tf1Cell> {
     let cell = |seed| Box::new(Network::Cell(random_cell(5, 8, 0.6, seed)));
-    Network::Bidirectional { forward: cell(1), backward: cell(2) }
+    Network::side_by_side(cell(1), cell(2))
 }
 #[test]
 fn control_bidirectional() {

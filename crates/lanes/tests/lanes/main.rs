@@ -130,11 +130,7 @@ fn go_backwards_hands_on_outputs_in_processing_order() {
     let cell = || Network::Cell(backwards.clone());
     let above = Network::Cell(KerasCell::make(6, 4, &mut random));
     let other = Network::Cell(KerasCell::make(3, 6, &mut random));
-    let networks = [
-        cell(),
-        Network::Stack(vec![cell(), above]),
-        Network::Bidirectional { forward: Box::new(other), backward: Box::new(cell()) },
-    ];
+    let networks = [cell(), Network::Stack(vec![cell(), above]), Network::side_by_side(other, cell())];
     for network in networks {
         for ragged in [false, true] {
             let mut batch = batch(&network, SMALL, ragged, &mut random);
@@ -154,10 +150,7 @@ fn peepholes_projection_and_clips_take_operations() {
         let lane = Tf1FusedLstm::new(device.clone());
         for (input, units, projected) in [(3, 6, 4), (5, 33, 40), (1, 1, 1)] {
             let mut cell = || rich_tf1(input, units, projected, &mut random);
-            let network = Network::Bidirectional {
-                forward: Box::new(Network::Cell(cell())),
-                backward: Box::new(Network::Cell(cell())),
-            };
+            let network = Network::side_by_side(Network::Cell(cell()), Network::Cell(cell()));
             for ragged in [false, true] {
                 let size = Size { sequences: 5, steps: 6, input, units };
                 let batch = batch(&network, size, ragged, &mut random);

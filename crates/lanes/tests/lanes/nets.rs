@@ -101,7 +101,7 @@ pub(crate) fn rich_tf1(input: usize, units: usize, projected: usize, random: &mu
 /// Every way to wire cells, for an input and a number of units.
 pub(crate) fn wirings<C: Make>(input: usize, units: usize, random: &mut Random) -> Vec<(&'static str, Network<C>)> {
     let mut cell = |input: usize, units: usize| Network::Cell(C::make(input, units, random));
-    let both = |forward, backward| Network::Bidirectional { forward: Box::new(forward), backward: Box::new(backward) };
+    let both = Network::side_by_side;
     let other = units + 2;
     vec![
         ("one cell", cell(input, units)),

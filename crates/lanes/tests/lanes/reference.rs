@@ -1,6 +1,6 @@
 //! The equations in f64, one number at a time: what the lanes are judged by. Shares no code with them.
 
-use lstm::{Activation, Batch, CellTrace, KerasCell, Network, Tf1Cell, Trace};
+use lstm::{Activation, Batch, CellTrace, KerasCell, Merge, Network, Tf1Cell, Trace};
 use ndarray::{Array2, Array3};
 
 pub(crate) fn activation(f: Activation, x: f64) -> f64 {
@@ -134,9 +134,16 @@ fn part<C: Cell>(
     let (sequences, steps, _) = x.dim();
     match network {
         Network::Stack(parts) => parts.iter().fold(x, |x, p| part(p, x, batch, backward, traces)),
-        Network::Bidirectional { forward, backward: inner } => {
+        Network::Residual(inner) => &x + &part(inner, x.clone(), batch, backward, traces),
+        Network::Bidirectional { forward, backward: inner, merge } => {
             let a = part(forward, x.clone(), batch, backward, traces);
             let b = part(inner, x, batch, !backward, traces);
+            match merge {
+                Merge::Sum => return a + b,
+                Merge::Mul => return a * b,
+                Merge::Ave => return (a + b) / 2.0,
+                Merge::Concat => {}
+            }
             let split = a.dim().2;
             Array3::from_shape_fn((sequences, steps, split + b.dim().2), |(s, t, w)| {
                 if w < split { a[[s, t, w]] } else { b[[s, t, w - split]] }

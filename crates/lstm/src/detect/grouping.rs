@@ -68,7 +68,7 @@ fn forest(scope: &Scope, name: &str) -> Vec<Network<usize>> {
         _ => None,
     };
     if let (Some(forward), Some(backward)) = (single(["fw", "FW"]), single(["bw", "BW"])) {
-        found.push(Network::Bidirectional { forward: Box::new(forward), backward: Box::new(backward) });
+        found.push(Network::side_by_side(forward, backward));
         found.extend(
             parts.into_iter().filter(|(n, _)| !is(n, ["fw", "FW"]) && !is(n, ["bw", "BW"])).flat_map(|(_, f)| f),
         );
@@ -123,7 +123,7 @@ fn agree_with_graph(
             ));
             layers
         }
-        Network::Bidirectional { forward, backward } => {
+        Network::Bidirectional { forward, backward, merge } => {
             let before = notes.len();
             let forward = agree_with_graph(*forward, feeds, cells, notes);
             let backward = agree_with_graph(*backward, feeds, cells, notes);
@@ -131,7 +131,7 @@ fn agree_with_graph(
                 return forward.into_iter().chain(backward).collect();
             }
             let rejoin = |mut parts: Vec<Network<usize>>| Box::new(parts.remove(0));
-            vec![Network::Bidirectional { forward: rejoin(forward), backward: rejoin(backward) }]
+            vec![Network::Bidirectional { forward: rejoin(forward), backward: rejoin(backward), merge }]
         }
         cell => vec![cell],
     }
@@ -202,7 +202,8 @@ fn bottom(network: &Network<usize>) -> Vec<usize> {
     match network {
         Network::Cell(cell) => vec![*cell],
         Network::Stack(parts) => parts.first().map(bottom).unwrap_or_default(),
-        Network::Bidirectional { forward, backward } => [bottom(forward), bottom(backward)].concat(),
+        Network::Residual(part) => bottom(part),
+        Network::Bidirectional { forward, backward, .. } => [bottom(forward), bottom(backward)].concat(),
     }
 }
 
@@ -211,7 +212,8 @@ fn top(network: &Network<usize>) -> Vec<usize> {
     match network {
         Network::Cell(cell) => vec![*cell],
         Network::Stack(parts) => parts.last().map(top).unwrap_or_default(),
-        Network::Bidirectional { forward, backward } => [top(forward), top(backward)].concat(),
+        Network::Residual(part) => top(part),
+        Network::Bidirectional { forward, backward, .. } => [top(forward), top(backward)].concat(),
     }
 }
 

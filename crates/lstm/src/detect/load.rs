@@ -119,6 +119,8 @@ pub fn load(
         projection,
         cell_clip: found.cell_clip.map(|f| f.value),
         projection_clip: found.projection_clip.map(|f| f.value),
+        layer_norm: None,
+        exact: None,
     };
     cell.check().map_err(|source| LoadError::Cell { cell: found.name.clone(), source })?;
     Ok(cell)

@@ -76,12 +76,21 @@ pub struct CellVariables {
     pub peepholes: Option<[String; 3]>,
     /// The projection.
     pub projection: Option<String>,
+    /// Whatever else the class of cell has, by role: `input/gamma` … `state/beta` of a layer-normalised cell, `norm_0`
+    /// and `norm_1` of a weight-normalised one, `kernel_u` of an Indy one, `bias_i` … `bias_o` of a grouped one,
+    /// `W_F_diag` and `W_O_diag` of a coupled one.
+    pub extra: BTreeMap<String, String>,
 }
 
 impl CellVariables {
     /// Every key, in a fixed order.
     pub fn all(&self) -> impl Iterator<Item = &String> {
-        self.kernel.iter().chain(&self.bias).chain(self.peepholes.iter().flatten()).chain(&self.projection)
+        self.kernel
+            .iter()
+            .chain(&self.bias)
+            .chain(self.peepholes.iter().flatten())
+            .chain(&self.projection)
+            .chain(self.extra.values())
     }
 }
 

@@ -24,6 +24,14 @@ pub enum CellKind {
     CudnnCompatible,
     /// `LayerNormBasicLSTMCell`.
     LayerNormBasicLstm,
+    /// `CoupledInputForgetGateLSTMCell`: the input gate is one minus the forget gate.
+    CoupledInputForgetGate,
+    /// `WeightNormLSTMCell`: the kernel's columns are normalised.
+    WeightNorm,
+    /// `IndyLSTMCell`: a unit's gates see that unit's output alone.
+    Indy,
+    /// `GLSTMCell`: groups of units that see their own share of input and output.
+    Grouped,
     /// An LSTM by its graph or by the user's word, under a name of its own.
     Named,
 }
@@ -38,6 +46,10 @@ impl CellKind {
             CellKind::LstmBlockFused => "LSTMBlockFusedCell",
             CellKind::CudnnCompatible => "CudnnCompatibleLSTMCell",
             CellKind::LayerNormBasicLstm => "LayerNormBasicLSTMCell",
+            CellKind::CoupledInputForgetGate => "CoupledInputForgetGateLSTMCell",
+            CellKind::WeightNorm => "WeightNormLSTMCell",
+            CellKind::Indy => "IndyLSTMCell",
+            CellKind::Grouped => "GLSTMCell",
             CellKind::Named => "LSTM",
         }
     }
@@ -151,7 +163,7 @@ pub(super) fn candidates(
             .iter()
             .map(|n| join(&scope, n))
             .find(|n| shapes.contains_key(n.as_str()));
-        let variables = CellVariables { kernel, bias, peepholes, projection };
+        let variables = CellVariables { kernel, bias, peepholes, projection, extra: BTreeMap::new() };
         let kind = match by_name {
             Some(kind) => kind,
             None if graph.is_some_and(|g| graph_facts::is_lstm(g, &variables)) => CellKind::Named,

@@ -145,7 +145,8 @@ fn wiring<C>(network: &Network<C>) -> String {
         Network::Stack(parts) => {
             format!("stack of {} ({})", parts.len(), parts.iter().map(wiring).collect::<Vec<_>>().join(", "))
         }
-        Network::Bidirectional { forward, backward } => {
+        Network::Residual(part) => format!("residual ({})", wiring(part)),
+        Network::Bidirectional { forward, backward, .. } => {
             format!("bidirectional ({}, {})", wiring(forward), wiring(backward))
         }
     }

@@ -368,10 +368,7 @@ mod networks {
     use super::*;
 
     fn pair<C>(forward: C, backward: C) -> Network<C> {
-        Network::Bidirectional {
-            forward: Box::new(Network::Cell(forward)),
-            backward: Box::new(Network::Cell(backward)),
-        }
+        Network::side_by_side(Network::Cell(forward), Network::Cell(backward))
     }
 
     fn explained(truth: &Network<Tf1Cell>, candidate: &Network<KerasCell>) -> Vec<(Vec<usize>, Vec<Fault>, bool)> {
@@ -420,10 +417,10 @@ mod networks {
         let [a, b, c, d] = cells;
         let truth = Network::Stack(vec![pair(a.clone(), b), pair(c, d)]);
         let [ka, kb, kc, kd] = keras;
-        let side_by_side = Network::Bidirectional {
-            forward: Box::new(Network::Stack(vec![Network::Cell(ka.clone()), Network::Cell(kc)])),
-            backward: Box::new(Network::Stack(vec![Network::Cell(kb), Network::Cell(kd)])),
-        };
+        let side_by_side = Network::side_by_side(
+            Network::Stack(vec![Network::Cell(ka.clone()), Network::Cell(kc)]),
+            Network::Stack(vec![Network::Cell(kb), Network::Cell(kd)]),
+        );
         assert_eq!(explained(&truth, &side_by_side), [(vec![], vec![Fault::Stacking], false)]);
         let fewer = explain_network(&truth, &Network::Cell(ka.clone()));
         assert_eq!(fewer[0].explanation.text, "the number of layers is [1], not [4]");

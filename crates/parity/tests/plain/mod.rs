@@ -125,7 +125,8 @@ fn walk<C: PlainCell>(
             output
         }
         Network::Stack(parts) => parts.iter().fold(x, |x, part| walk(part, x, backward, batch, cells)),
-        Network::Bidirectional { forward, backward: inner } => {
+        Network::Residual(part) => &x + &walk(part, x.clone(), backward, batch, cells),
+        Network::Bidirectional { forward, backward: inner, .. } => {
             let ahead = walk(forward, x.clone(), backward, batch, cells);
             let back = walk(inner, x, !backward, batch, cells);
             concatenate(Axis(2), &[ahead.view(), back.view()]).unwrap()
