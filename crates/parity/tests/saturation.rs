@@ -33,7 +33,7 @@ fn check(network: Network<lstm::Tf1Cell>, change: fn(&mut Batch)) -> (Verdict, b
     (conclude(&cells).0, last.steps[1].carried.saturated)
 }
 fn both() -> Network<lstm::Tf1Cell> {
-    let cell = |seed| Box::new(Network::Cell(random_cell(5, 8, 0.6, seed)));
+    let cell = |seed| Network::Cell(random_cell(5, 8, 0.6, seed));
     Network::side_by_side(cell(1), cell(2))
 }
 #[test]
