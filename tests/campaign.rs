@@ -172,7 +172,10 @@ fn right_conversions(bench: &Bench, count: u64, longest: usize) -> Tally {
         match verdict {
             Verdict::Pass => {}
             Verdict::Inconclusive => tally.inconclusive += 1,
-            Verdict::Fail => tally.failed.push(format!("case {number}: {reasons:?}")),
+            Verdict::Fail => {
+                eprintln!("case {number} failed: {reasons:?}");
+                tally.failed.push(format!("case {number}: {reasons:?}"));
+            }
         }
         for report in &reports {
             for kill in report.sensitivity.missed() {

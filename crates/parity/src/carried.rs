@@ -8,13 +8,25 @@ use ndarray::{ArrayView3, Axis, s};
 use crate::divergence::{Divergence, PerQuantity, Place, Quantity, ulp_at};
 use crate::lane::LaneError;
 
-/// The Keras lane may be this many times further from the oracle than the farthest right run was so far.
+/// The Keras lane may be this many times further from the oracle than the farthest right run was so far, where errors
+/// have not grown.
 pub const CARRIED_FACTOR: f64 = 32.0;
+/// Errors have grown where right runs are apart by more than this share of the largest magnitude, 16 times the unit
+/// roundoff of f32.
+pub const GROWN: f64 = 1.0 / (1u64 << 20) as f64;
 /// On top of that, this many ULP of the largest magnitude at the step.
 pub const CARRIED_ULP: f64 = 4.0;
 /// From where right runs are apart by this share of the largest magnitude, running freely says nothing any more: rounding
-/// errors have grown a hundred-thousandfold, and how fast they did is a matter of chance.
-pub const SATURATION: f64 = 0.01;
+/// errors have grown ten-thousandfold, and how fast they did is a matter of chance.
+pub const SATURATION: f64 = 0.001;
+
+/// How far a right run may be from the oracle where the farthest run of the ensemble is `floor` away and `largest` is
+/// the largest magnitude. Growing errors are multiplied at every step, so that chance spreads right runs the wider the
+/// longer they grow: the factor rises as the square root of what they have grown by.
+pub(crate) fn allowance(floor: f64, largest: f64) -> f64 {
+    let grown = if largest > 0.0 { (floor / (GROWN * largest)).max(1.0) } else { 1.0 };
+    CARRIED_FACTOR * floor * grown.sqrt()
+}
 
 /// One step of one cell, all sequences and units together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -133,10 +145,11 @@ pub(crate) fn compare(
         }
         so_far = larger(so_far, floor.get(t).copied().unwrap_or(f64::NAN));
         step.noise_floor = so_far;
-        step.allowed = CARRIED_FACTOR * so_far + CARRIED_ULP * ulp_at(magnitude);
-        // For good: what has once been lost to chance does not come back. Measured by the largest value so far, so that
-        // a step at which all is zero, or no sequence is valid, does not count as lost.
+        // Measured by the largest value so far, so that a step at which all is zero, or no sequence is valid, counts
+        // neither as grown nor as lost.
         largest = largest.max(magnitude);
+        step.allowed = allowance(so_far, largest) + CARRIED_ULP * ulp_at(magnitude);
+        // For good: what has once been lost to chance does not come back.
         saturated |= largest > 0.0 && so_far >= SATURATION * largest;
         step.saturated = saturated;
     }
@@ -224,6 +237,17 @@ mod tests {
         assert!(larger(f64::NAN, 1.0).is_nan() && larger(1.0, f64::NAN).is_nan());
     }
 
+    #[test]
+    fn the_allowance_rises_with_what_errors_have_grown_by() {
+        let least = 2f64.powi(-20);
+        assert_eq!(allowance(least, 1.0), 32.0 * least);
+        assert_eq!(allowance(least / 4.0, 1.0), 8.0 * least, "what has not grown keeps the factor");
+        assert_eq!(allowance(100.0 * least, 1.0), 32.0 * 10.0 * 100.0 * least);
+        assert_eq!(allowance(100.0 * least, 100.0), 3200.0 * least, "growth is relative to the largest value");
+        assert_eq!(allowance(1.0, 0.0), 32.0, "beside a truth of zeros nothing has grown");
+        assert!(allowance(f64::NAN, 1.0).is_nan());
+    }
+
     /// A trace whose values name their sequence, step and column, `scale` apart.
     fn trace(scale: f64) -> CellTrace<f64> {
         let of = |width: usize, first: usize| {
@@ -245,8 +269,8 @@ mod tests {
     #[test]
     fn free_runs_are_measured_step_by_step_against_the_floor_so_far() {
         let (truth, tf1, keras) = (trace(1.0), to_f32(&trace(1.5)), to_f32(&trace(0.5)));
-        let floor = [0.5, 0.25, 1.0];
-        for (direction, so_far) in [(Direction::Forward, [0.5, 0.5, 1.0]), (Direction::Backward, [1.0, 1.0, 1.0])] {
+        let floor = [0.05, 0.025, 0.1];
+        for (direction, so_far) in [(Direction::Forward, [0.05, 0.05, 0.1]), (Direction::Backward, [0.1, 0.1, 0.1])] {
             let steps = compare(&truth, &tf1, &keras, &floor, &batch(vec![3, 2]), direction);
             for (t, step) in steps.iter().enumerate() {
                 // The largest true value of each quantity: the second unit's, of the second sequence but for the last step.
@@ -262,13 +286,18 @@ mod tests {
                     assert_eq!((at.expected, at.found), (1.5 * value, 0.5 * value));
                 }
                 assert_eq!(step.noise_floor, so_far[t]);
-                assert_eq!(step.allowed, 32.0 * so_far[t] + 4.0 * ulp_at(largest(4)));
-                // Read forwards, 1 is less than a hundredth of 114, met before; read backwards, 24 is the largest
+                let so_far_largest: f64 = match direction {
+                    Direction::Forward => [104.0, 114.0, 114.0][t],
+                    Direction::Backward => [114.0, 114.0, 24.0][t],
+                };
+                let grown = so_far[t] / (2f64.powi(-20) * so_far_largest);
+                assert_eq!(step.allowed, 32.0 * so_far[t] * grown.sqrt() + 4.0 * ulp_at(largest(4)));
+                // Read forwards, 0.1 is less than a thousandth of 114, met before; read backwards, 24 is the largest
                 // value so far, and what is lost once stays lost.
                 assert_eq!(step.saturated, direction == Direction::Backward);
             }
         }
-        let exactly = compare(&truth, &tf1, &keras, &[0.01 * 104.0; 3], &batch(vec![3, 2]), Direction::Forward);
+        let exactly = compare(&truth, &tf1, &keras, &[0.001 * 104.0; 3], &batch(vec![3, 2]), Direction::Forward);
         assert!(exactly[0].saturated);
         let short = compare(&truth, &tf1, &keras, &floor[..1], &batch(vec![3, 2]), Direction::Forward);
         assert!(!short[0].allowed.is_nan() && short[1].allowed.is_nan(), "a missing floor allows nothing");
@@ -281,8 +310,8 @@ mod tests {
             let steps = compare(&truth, &far, keras, &[floor; 3], &batch(vec![3, 3]), Direction::Forward);
             (steps[0].keras_within(), steps[0].tf1_within())
         };
-        assert_eq!(judge(1e-3, &far), (false, false), "half of the value is too far");
-        assert_eq!(judge(1e-1, &far), (false, false), "also just before all is lost");
+        assert_eq!(judge(1e-5, &far), (false, false), "half of the value is too far");
+        assert_eq!(judge(1e-2, &far), (false, false), "also before all is lost");
         assert_eq!(judge(10.0, &far), (true, true), "where all is lost nothing is too far");
         assert_eq!(judge(f64::NAN, &far), (false, false), "an unknown floor is no licence");
         let mut broken = far.clone();

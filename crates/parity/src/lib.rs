@@ -20,7 +20,7 @@ mod verify;
 pub mod weights;
 
 pub use bound::ActivationBudget;
-pub use carried::{CARRIED_FACTOR, CARRIED_ULP, CarriedStep, SATURATION};
+pub use carried::{CARRIED_FACTOR, CARRIED_ULP, CarriedStep, GROWN, SATURATION};
 pub use divergence::{Divergence, PerQuantity, Place, Quantity, ulp_at, ulp_distance};
 pub use inputs::InputSpec;
 pub use lane::{Lane, LaneError};

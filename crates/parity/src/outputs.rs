@@ -6,7 +6,7 @@ use lstm::{Batch, KerasCell, Network, Tf1Cell, oracle};
 use ndarray::Array3;
 
 use crate::bound::ActivationBudget;
-use crate::carried::{CARRIED_FACTOR, CARRIED_ULP, larger};
+use crate::carried::{CARRIED_ULP, allowance, larger};
 use crate::divergence::ulp_at;
 use crate::ensemble;
 use crate::lane::{Lane, LaneError};
@@ -51,10 +51,12 @@ pub fn judge(
         return Err(LaneError::Shape { what: "recorded outputs y".to_owned(), expected, found });
     }
     let floor = ensemble::noise_floor(&ensemble::run(network, batch, budget, seed), &truth);
-    let largest_floor = floor.iter().flatten().fold(0.0, |m: f64, f| m.max(*f));
+    let largest_floor = floor.iter().flatten().fold(0.0, |m, f| larger(m, *f));
     let magnitude = truth.output.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    let states = truth.cells.iter().flat_map(|cell| cell.h.iter().chain(&cell.c));
+    let largest = states.fold(0.0, |m: f64, v| m.max(v.abs()));
     let (compared, distance) = apart(batch, y, &truth.output.mapv(|v| v as f32));
-    let allowed = CARRIED_FACTOR * largest_floor + CARRIED_ULP * ulp_at(magnitude);
+    let allowed = allowance(largest_floor, largest) + CARRIED_ULP * ulp_at(magnitude);
     let mut report = OutputReport { compared, distance, allowed, explanations: vec![] };
     if let (false, Network::Cell(cell)) = (report.within(), network) {
         for fault in fault::catalogue(cell) {
