@@ -63,7 +63,10 @@ impl Tensor {
         hex(&Sha256::digest(&self.bytes))
     }
 
-    /// The elements as `f32` where that loses nothing: `float32` as it is, `float16` and `bfloat16` widened.
+    /// The elements as `f32` where that loses nothing: `float32` as it is, `float16` and `bfloat16` widened. `None` for
+    /// every other type: to narrow a `float64` takes a decision, see [`Tensor::to_f64`].
+    ///
+    /// Every number, infinity and signed zero is kept; of a NaN, that it is one, but not always its payload.
     #[must_use]
     pub fn to_f32(&self) -> Option<Vec<f32>> {
         match self.dtype {
@@ -74,12 +77,22 @@ impl Tensor {
         }
     }
 
-    /// The elements as `f64` for every floating-point type of 16 bits or more, which loses nothing.
+    /// The elements as `f64` where that loses nothing: `float64` as it is; `float32`, `float16` and `bfloat16` widened;
+    /// integers of up to 32 bits; and integers of 64 bits if each one of them is a number that `f64` has, as all are up
+    /// to 2^53. `None` otherwise, and for `bool`, strings, complex, quantized and 8-bit floating-point types.
+    ///
+    /// Every number, infinity and signed zero is kept; of a NaN, that it is one, but not always its payload. What is lost
+    /// is the type: the bytes of the result are no longer those that [`Tensor::sha256`] is of.
     #[must_use]
     pub fn to_f64(&self) -> Option<Vec<f64>> {
         match self.dtype {
             DType::Float64 => Some(self.words(f64::from_le_bytes)),
-            _ => Some(self.to_f32()?.into_iter().map(f64::from).collect()),
+            DType::Float32 => Some(self.words(|b| f32::from_le_bytes(b).into())),
+            DType::Float16 => Some(self.words(|b| f16::from_le_bytes(b).to_f64())),
+            DType::BFloat16 => Some(self.words(|b| bf16::from_le_bytes(b).to_f64())),
+            DType::UInt64 => self.words(|b| exact(u64::from_le_bytes(b).into())).into_iter().collect(),
+            DType::Bool => None,
+            _ => self.to_i64()?.into_iter().map(|n| exact(n.into())).collect(),
         }
     }
 
@@ -113,6 +126,17 @@ impl Tensor {
     fn words<const N: usize, T>(&self, f: impl Fn([u8; N]) -> T) -> Vec<T> {
         self.bytes.as_chunks::<N>().0.iter().map(|&b| f(b)).collect()
     }
+}
+
+/// An integer as `f64`, if that has it.
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "the way back says whether anything was lost"
+)]
+fn exact(n: i128) -> Option<f64> {
+    let float = n as f64;
+    (float as i128 == n).then_some(float)
 }
 
 /// A digest in lower-case hexadecimal.
@@ -155,7 +179,38 @@ mod tests {
         let double = Tensor::fixed(DType::Float64, vec![], 0.1f64.to_le_bytes().to_vec()).unwrap();
         assert_eq!((double.to_f32(), double.to_f64()), (None, Some(vec![0.1])));
         let int = Tensor::fixed(DType::Int32, vec![1], (-7i32).to_le_bytes().to_vec()).unwrap();
-        assert_eq!((int.to_f64(), int.to_i64()), (None, Some(vec![-7])));
+        assert_eq!((int.to_f64(), int.to_i64(), int.to_f32()), (Some(vec![-7.0]), Some(vec![-7]), None));
+    }
+
+    #[test]
+    fn every_half_is_the_same_number_in_every_width() {
+        let all: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        for dtype in [DType::Float16, DType::BFloat16] {
+            let tensor = Tensor::fixed(dtype, vec![1 << 16], all.clone()).unwrap();
+            let (single, double) = (tensor.to_f32().unwrap(), tensor.to_f64().unwrap());
+            for (bits, (&s, &d)) in (0..=u16::MAX).zip(single.iter().zip(&double)) {
+                let back = match dtype {
+                    DType::Float16 => (f16::from_f32(s).to_bits(), f16::from_f64(d).to_bits()),
+                    _ => (bf16::from_f32(s).to_bits(), bf16::from_f64(d).to_bits()),
+                };
+                assert!(back == (bits, bits) || (s.is_nan() && d.is_nan()), "{dtype} {bits:04x}");
+                assert!(f64::from(s).to_bits() == d.to_bits() || s.is_nan(), "{dtype} {bits:04x}");
+            }
+        }
+    }
+
+    #[test]
+    fn integers_are_floats_where_they_are_exact() {
+        let long = |n: i64| Tensor::fixed(DType::Int64, vec![], n.to_le_bytes().to_vec()).unwrap().to_f64();
+        assert_eq!(long(1 << 53), Some(vec![9_007_199_254_740_992.0]));
+        assert_eq!((long((1 << 53) + 1), long(i64::MAX)), (None, None));
+        assert_eq!(long(i64::MIN), Some(vec![-9_223_372_036_854_775_808.0]));
+        let unsigned = |n: u64| Tensor::fixed(DType::UInt64, vec![], n.to_le_bytes().to_vec()).unwrap().to_f64();
+        assert_eq!((unsigned(1 << 63), unsigned(u64::MAX)), (Some(vec![9_223_372_036_854_775_808.0]), None));
+        for dtype in [DType::Bool, DType::QInt8, DType::Float8E5M2] {
+            assert_eq!(Tensor::fixed(dtype, vec![1], vec![1]).unwrap().to_f64(), None);
+        }
+        assert_eq!(Tensor::fixed(DType::UInt8, vec![1], vec![255]).unwrap().to_f64(), Some(vec![255.0]));
     }
 
     #[test]
