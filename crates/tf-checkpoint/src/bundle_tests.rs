@@ -60,7 +60,7 @@ impl Fixture {
         f.add(b"a/flag", 10, &[], 0, &[1]);
         f.add(b"b/vector", 1, &[3], 0, &floats(&[1.0, -2.0, 3.5]));
         f.add(b"c/step", 9, &[], 1, &7i64.to_le_bytes());
-        let (bytes, crc) = string_tensor::tests::encode(&[b"one", b"", b"three"], false);
+        let (bytes, crc) = string_tensor::encode(&[b"one", b"", b"three"], false);
         f.add_with_crc(b"d/text", 7, &[3], 1, &bytes, crc);
         f.add(b"e/none", 1, &[0, 4], 1, &[]);
         f.slice("f/parts", &[2, 2], &rows(1, 2, None), 1, &floats(&[3.0, 4.0, 5.0, 6.0]));
@@ -149,7 +149,7 @@ fn big_endian_bundles_are_swapped_after_the_checksum() {
     f.add(b"half", 19, &[1], 0, &0x3c00u16.to_be_bytes());
     f.add(b"single", 1, &[2], 0, &[1.5f32.to_be_bytes(), (-2.0f32).to_be_bytes()].concat());
     f.add(b"complex", 8, &[1], 0, &[1.0f32.to_be_bytes(), 2.0f32.to_be_bytes()].concat());
-    let (bytes, crc) = string_tensor::tests::encode(&[b"text"], true);
+    let (bytes, crc) = string_tensor::encode(&[b"text"], true);
     f.add_with_crc(b"text", 7, &[], 0, &bytes, crc);
     let all = f.read().unwrap();
     assert_eq!(all["half"].to_f32().unwrap(), [1.0]);

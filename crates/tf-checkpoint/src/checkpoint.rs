@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::bundle::Bundle;
 use crate::data_files::with_suffix;
+use crate::frozen_graph::FrozenGraph;
 use crate::resolve::{Found, resolve};
 use crate::saved_slices::SavedSlices;
-use crate::{DType, Error, Graph, Tensor, meta_graph};
+use crate::{DType, Error, Graph, ObjectGraph, Tensor, meta_graph, object_graph};
 
 /// An open checkpoint: its variables are listed, their values are read one at a time.
 ///
@@ -24,12 +25,14 @@ pub struct Checkpoint {
 enum Store {
     Bundle(Bundle),
     SavedSlices(SavedSlices),
+    FrozenGraph(FrozenGraph),
 }
 
 #[derive(Debug)]
 enum GraphFile {
     Meta(PathBuf),
     SavedModel(PathBuf),
+    Frozen(PathBuf),
 }
 
 /// Format of a checkpoint's files.
@@ -39,15 +42,21 @@ pub enum Format {
     V1,
     /// A tensor bundle: the default since 0.12.
     V2,
+    /// A SavedModel: a tensor bundle beside a `saved_model.pb`.
+    SavedModel,
+    /// A frozen graph: one `GraphDef` with the weights in it, as constants.
+    FrozenGraph,
 }
 
 impl Format {
-    /// `"v1"` or `"v2"`.
+    /// `"v1"`, `"v2"`, `"saved-model"` or `"frozen-graph"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Format::V1 => "v1",
             Format::V2 => "v2",
+            Format::SavedModel => "saved-model",
+            Format::FrozenGraph => "frozen-graph",
         }
     }
 }
@@ -55,7 +64,8 @@ impl Format {
 /// What a checkpoint says of a variable without reading its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
-    /// The key it is saved under, which is its name in the graph unless the saver was told otherwise.
+    /// The key it is saved under, which is its name in the graph unless the saver was told otherwise. In an object-based
+    /// checkpoint it is a path of objects, see [`Checkpoint::objects`]; in a frozen graph the name of a constant.
     pub name: String,
     /// Type of its elements.
     pub dtype: DType,
@@ -67,8 +77,8 @@ impl Checkpoint {
     /// Opens the checkpoint that `path` means.
     ///
     /// That is the prefix of a checkpoint (`model.ckpt-1000`), any one of its files, a `checkpoint` state file, a folder
-    /// with such a file or with a single checkpoint in it, or a SavedModel folder. A state file that was moved together
-    /// with its checkpoints works, though the paths in it are stale.
+    /// with such a file or with a single checkpoint in it, a SavedModel folder or the `saved_model.pb` in it, or a frozen
+    /// graph (`.pb`). A state file that was moved together with its checkpoints works, though the paths in it are stale.
     ///
     /// The whole index is read and checked; values are not.
     ///
@@ -82,12 +92,20 @@ impl Checkpoint {
                 (prefix, Store::Bundle(bundle))
             }
             Found::SavedSlices(prefix, files) => (prefix, Store::SavedSlices(SavedSlices::open(&files)?)),
+            Found::FrozenGraph(path) => {
+                let graph = FrozenGraph::open(&path)?;
+                (path, Store::FrozenGraph(graph))
+            }
         };
         let (variables, mut files) = match &store {
             Store::Bundle(b) => (b.variables()?, b.files()),
             Store::SavedSlices(s) => (s.variables(), s.files()),
+            Store::FrozenGraph(g) => (g.variables(), g.files()),
         };
-        let graph = graph_file(&prefix);
+        let graph = match store {
+            Store::FrozenGraph(_) => Some(GraphFile::Frozen(prefix.clone())),
+            _ => graph_file(&prefix),
+        };
         if let Some(GraphFile::Meta(path) | GraphFile::SavedModel(path)) = &graph {
             files.push(path.clone());
         }
@@ -99,12 +117,14 @@ impl Checkpoint {
     #[must_use]
     pub fn format(&self) -> Format {
         match self.store {
+            Store::Bundle(_) if matches!(self.graph, Some(GraphFile::SavedModel(_))) => Format::SavedModel,
             Store::Bundle(_) => Format::V2,
             Store::SavedSlices(_) => Format::V1,
+            Store::FrozenGraph(_) => Format::FrozenGraph,
         }
     }
 
-    /// The path that the names of all its files start with.
+    /// The path that the names of all its files start with; of a frozen graph, its path.
     #[must_use]
     pub fn prefix(&self) -> &Path {
         &self.prefix
@@ -123,7 +143,7 @@ impl Checkpoint {
     }
 
     /// Reads the value of the variable `name`. Checksums are verified each time, and the slices of a partitioned
-    /// variable must cover it exactly once.
+    /// variable must cover it exactly once. A frozen graph has no checksums.
     ///
     /// # Errors
     ///
@@ -133,6 +153,7 @@ impl Checkpoint {
             Store::Bundle(b) if !name.starts_with('\0') => b.read(name)?,
             Store::Bundle(_) => None,
             Store::SavedSlices(s) => s.read(name)?,
+            Store::FrozenGraph(g) => g.read(name)?,
         };
         tensor.ok_or_else(|| self.no_such_variable(name))
     }
@@ -150,7 +171,8 @@ impl Checkpoint {
         }
     }
 
-    /// The graph saved with it: of `P.meta`, or of the SavedModel that it is part of. `None` if there is no such file.
+    /// The graph saved with it: of `P.meta`, or of the SavedModel that it is part of, or the frozen graph that it is.
+    /// `None` if there is no such file.
     ///
     /// # Errors
     ///
@@ -160,7 +182,33 @@ impl Checkpoint {
             None => Ok(None),
             Some(GraphFile::Meta(path)) => meta_graph::read_meta(path).map(Some),
             Some(GraphFile::SavedModel(path)) => meta_graph::read_saved_model(path).map(Some),
+            Some(GraphFile::Frozen(path)) => meta_graph::read_graph(path).map(Some),
         }
+    }
+
+    /// The objects that were saved, if it is an object-based checkpoint: of TensorFlow 2, of the Keras in later releases
+    /// of TensorFlow 1, or of a SavedModel by TensorFlow 2. `None` if it is not.
+    ///
+    /// Every object that another refers to is in the graph, and every variable of it is one of the checkpoint's.
+    ///
+    /// # Errors
+    ///
+    /// If the object graph can not be read, or refers to what is not there.
+    pub fn objects(&self) -> Result<Option<ObjectGraph>, Error> {
+        let has = |name: &str| self.variables.binary_search_by(|v| v.name.as_str().cmp(name)).is_ok();
+        if !has(object_graph::KEY) {
+            return Ok(None);
+        }
+        let tensor = self.read(object_graph::KEY)?;
+        if tensor.dtype() != DType::String || !tensor.shape().is_empty() {
+            return Err(Error::Entry {
+                path: self.prefix.clone(),
+                variable: object_graph::KEY.to_owned(),
+                expected: "a string, which is the object graph",
+                found: format!("{} {:?}", tensor.dtype(), tensor.shape()),
+            });
+        }
+        ObjectGraph::decode(&self.prefix, tensor.bytes(), has).map(Some)
     }
 
     fn no_such_variable(&self, name: &str) -> Error {

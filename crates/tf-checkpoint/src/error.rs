@@ -1,4 +1,4 @@
-//! What can go wrong while reading a checkpoint.
+//! What can go wrong while reading a checkpoint, or before writing one.
 
 use std::path::PathBuf;
 
@@ -125,6 +125,30 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// A file named `.pb` or `.pbtxt` that is no kind of graph.
+    #[error("{path}: expected a frozen GraphDef, found {found}{}", hint_line(hint))]
+    NotAGraph {
+        /// The file.
+        path: PathBuf,
+        /// Its length and first bytes.
+        found: String,
+        /// What it seems to be instead; may be empty.
+        hint: &'static str,
+    },
+    /// A graph whose weights are not in it.
+    #[error(
+        "{path}: expected a frozen graph, whose weights are constants, found {nodes} nodes with {constants} constants of numbers and {variables} variables\nhint: give the checkpoint of this graph, or freeze the graph first"
+    )]
+    NotFrozen {
+        /// The file.
+        path: PathBuf,
+        /// How many nodes it has.
+        nodes: usize,
+        /// How many of them are constants of numbers.
+        constants: usize,
+        /// How many of them are variables.
+        variables: usize,
+    },
     /// The header of a checkpoint breaks a rule of its format.
     #[error("{path}: checkpoint header: expected {expected}, found {found}")]
     Header {
@@ -244,6 +268,30 @@ pub enum Error {
         count: usize,
         /// Up to three variables whose last name component is the same.
         similar: Vec<String>,
+    },
+    /// An object graph that breaks a rule of its format.
+    #[error(
+        "{path}: object {node} of the object graph: expected {expected}, found {found}\nhint: the checkpoint is damaged, or was changed without its object graph"
+    )]
+    Objects {
+        /// Prefix of the checkpoint.
+        path: PathBuf,
+        /// Place of the object in the graph.
+        node: usize,
+        /// The rule.
+        expected: &'static str,
+        /// What stands there.
+        found: String,
+    },
+    /// An object-based checkpoint that can not be written as asked for; nothing was written.
+    #[error("object checkpoint to be written: {what:?}: expected {expected}, found {found}")]
+    Unwritable {
+        /// The path or the key of the variable.
+        what: String,
+        /// The rule.
+        expected: &'static str,
+        /// What was given.
+        found: String,
     },
     /// A graph that breaks a rule of its format.
     #[error("{path}: graph node {node:?}: expected {expected}, found {found}")]

@@ -1,5 +1,6 @@
 //! Reads TensorFlow 1.x checkpoints without TensorFlow: V2 bundles, V1 single files, the `checkpoint` state file that
-//! points at them and the graph (`.meta`) beside them.
+//! points at them and the graph (`.meta`) beside them; SavedModels and frozen graphs; and the object-based checkpoints of
+//! TensorFlow 2, which [`write_object_checkpoint`] also makes.
 //!
 //! Files are untrusted. Every length is checked against the bytes that are really there before memory is taken for it,
 //! every checksum that the format has is verified on every read, and a malformed file is an [`Error`] that names the
@@ -36,7 +37,10 @@ mod checkpoint;
 mod data_files;
 mod dtype;
 mod error;
+mod frozen_graph;
 mod meta_graph;
+mod object_graph;
+mod object_writer;
 mod proto;
 mod resolve;
 mod saved_slices;
@@ -46,7 +50,6 @@ mod source;
 mod state_file;
 mod string_tensor;
 mod table;
-#[cfg(test)]
 mod table_writer;
 mod tensor;
 mod tensor_proto;
@@ -56,5 +59,7 @@ pub use checkpoint::{Checkpoint, Format, Variable};
 pub use dtype::DType;
 pub use error::Error;
 pub use meta_graph::{Attr, Function, Graph, Node};
+pub use object_graph::{ObjectAttribute, ObjectChild, ObjectGraph, ObjectNode, ObjectSlot};
+pub use object_writer::{ObjectCheckpoint, ObjectVariable, write_object_checkpoint};
 pub use state_file::CheckpointState;
 pub use tensor::Tensor;

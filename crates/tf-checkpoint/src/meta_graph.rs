@@ -5,7 +5,9 @@ use std::path::Path;
 
 use prost::Message;
 
-use crate::proto::{AttrValue, Collection, ListValue, MetaGraph, NodeDef, SavedModel, TensorShape, VariableDef};
+use crate::proto::{
+    AttrValue, Collection, GraphDef, ListValue, MetaGraph, NodeDef, SavedModel, TensorShape, VariableDef,
+};
 use crate::source::Source;
 use crate::tensor_proto::{Missing, decode};
 use crate::{DType, Error, Tensor};
@@ -18,7 +20,7 @@ const CONSTANTS: usize = 64 << 20;
 /// The graph that saved a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
-    /// Release of TensorFlow that wrote it, such as `1.15.5`; empty if it does not say.
+    /// Release of TensorFlow that wrote it, such as `1.15.5`; empty if it does not say, as a frozen graph never does.
     pub tensorflow_version: String,
     /// Whether attributes that equal the default of their operation were left out.
     pub stripped_default_attrs: bool,
@@ -31,7 +33,7 @@ pub struct Graph {
     /// Names of the variables that have a moving average, without `:0`.
     pub moving_averages: Vec<String>,
     /// Key in the checkpoint → node of the variable that was saved under it. They differ where the saver was given a
-    /// dictionary. Of a partitioned variable it is the node of the first part.
+    /// dictionary. In a frozen graph they are the constants. Of a partitioned variable it is the node of the first part.
     pub saved: BTreeMap<String, String>,
 }
 
@@ -115,6 +117,16 @@ pub(crate) fn read_saved_model(path: &Path) -> Result<Graph, Error> {
     let bytes = Source::open(path)?.read_all()?;
     let model = SavedModel::decode(bytes.as_slice()).map_err(|e| message(path, "SavedModel", e))?;
     graph(path, model.meta_graphs.into_iter().next().unwrap_or_default())
+}
+
+/// Reads a file that is a `GraphDef` alone. Its constants are the variables that they were, under the same names.
+pub(crate) fn read_graph(path: &Path) -> Result<Graph, Error> {
+    let bytes = Source::open(path)?.read_all()?;
+    let def = GraphDef::decode(bytes.as_slice()).map_err(|e| message(path, "GraphDef", e))?;
+    let mut graph = graph(path, MetaGraph { graph: Some(def), ..MetaGraph::default() })?;
+    let constants = graph.nodes.iter().filter(|n| n.op == "Const");
+    graph.saved = constants.map(|n| (n.name.clone(), n.name.clone())).collect();
+    Ok(graph)
 }
 
 fn message(path: &Path, message: &'static str, source: prost::DecodeError) -> Error {

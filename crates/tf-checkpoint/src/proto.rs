@@ -266,3 +266,52 @@ pub(crate) struct ListValue {
     #[prost(message, repeated, tag = "9")]
     pub(crate) func: Vec<NameAttrList>,
 }
+
+/// `tensorflow/core/protobuf/trackable_object_graph.proto`
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TrackableObjectGraph {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) nodes: Vec<TrackableObject>,
+}
+
+/// One object of a [`TrackableObjectGraph`]; others refer to it by its place in the list.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TrackableObject {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) children: Vec<ObjectReference>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) attributes: Vec<SerializedTensor>,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) slot_variables: Vec<SlotVariableReference>,
+}
+
+/// An edge of a [`TrackableObjectGraph`].
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ObjectReference {
+    #[prost(int32, tag = "1")]
+    pub(crate) node_id: i32,
+    #[prost(string, tag = "2")]
+    pub(crate) local_name: String,
+}
+
+/// A value of an object, and the key it is saved under.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SerializedTensor {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(string, tag = "2")]
+    pub(crate) full_name: String,
+    #[prost(string, tag = "3")]
+    pub(crate) checkpoint_key: String,
+}
+
+/// What an optimizer keeps for a variable.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SlotVariableReference {
+    #[prost(int32, tag = "1")]
+    pub(crate) original_variable_node_id: i32,
+    #[prost(string, tag = "2")]
+    pub(crate) slot_name: String,
+    #[prost(int32, tag = "3")]
+    pub(crate) slot_variable_node_id: i32,
+}

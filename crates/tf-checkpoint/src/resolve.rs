@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::data_files::with_suffix;
+use crate::frozen_graph::{Kind, kind_of};
 use crate::source::{Source, describe_start, io};
 use crate::state_file::CheckpointState;
 use crate::table::has_magic;
@@ -19,6 +20,8 @@ pub(crate) enum Found {
     Bundle(PathBuf),
     /// A V1 checkpoint with this prefix, in these files.
     SavedSlices(PathBuf, Vec<PathBuf>),
+    /// A file that is a frozen graph, or should be.
+    FrozenGraph(PathBuf),
 }
 
 /// State files are a few lines per checkpoint that was kept.
@@ -51,14 +54,47 @@ fn folder(path: &Path) -> Result<Found, Error> {
     if found.is_empty() && exists(&saved_model, ".index") {
         found.insert(saved_model.clone());
     }
+    if found.is_empty() {
+        found = frozen_graphs(path)?;
+    }
     let found: Vec<PathBuf> = found.into_iter().collect();
     match found.as_slice() {
         [] => Err(Error::NotFound {
             path: path.to_owned(),
-            looked_for: vec![state, path.join("*.index"), with_suffix(&saved_model, ".index")],
+            looked_for: vec![state, path.join("*.index"), with_suffix(&saved_model, ".index"), path.join("*.pb")],
         }),
         [one] => file_or_prefix(one),
         _ => Err(Error::Ambiguous { path: path.to_owned(), found }),
+    }
+}
+
+/// The files in this folder that are graphs, if only they are called so.
+fn frozen_graphs(folder: &Path) -> Result<BTreeSet<PathBuf>, Error> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| io("listing", folder, e))? {
+        let file = entry.map_err(|e| io("listing", folder, e))?.path();
+        let is_pb = file.extension().is_some_and(|e| e == "pb");
+        if is_pb && file.is_file() && kind_of(&file)? == Some(Kind::Graph) {
+            found.insert(file);
+        }
+    }
+    Ok(found)
+}
+
+/// What a file named as a graph, or that is one, leads to; `None` if it has another name and is none.
+fn graph_file(path: &Path) -> Result<Option<Found>, Error> {
+    let named = path.extension().is_some_and(|e| e == "pb" || e == "pbtxt");
+    match kind_of(path)? {
+        Some(Kind::SavedModel) if path.file_name().is_some_and(|n| n == "saved_model.pb") => {
+            let prefix = path.with_file_name("variables").join("variables");
+            if exists(&prefix, ".index") {
+                return Ok(Some(Found::Bundle(prefix)));
+            }
+            Err(Error::MissingFile { needed_by: path.to_owned(), looked_for: with_suffix(&prefix, ".index") })
+        }
+        None if !named => Ok(None),
+        // Whatever it is, opening it says so.
+        _ => Ok(Some(Found::FrozenGraph(path.to_owned()))),
     }
 }
 
@@ -83,6 +119,9 @@ fn file_or_prefix(path: &Path) -> Result<Found, Error> {
         let start = source.read(0, usize::try_from(source.len().min(64)).unwrap_or(64))?;
         if name == "checkpoint" || start.starts_with(b"model_checkpoint_path") {
             return from_state_file(path);
+        }
+        if let Some(found) = graph_file(path)? {
+            return Ok(found);
         }
         let (found, hint) = describe_start(&start, source.len());
         return Err(Error::NotATable { path: path.to_owned(), found, hint });

@@ -1,7 +1,8 @@
 use super::*;
 use crate::Checkpoint;
 use crate::proto::{Dim, SavedSliceMeta, SliceExtent, TensorShape};
-use crate::table_writer::{BlockType, TableWriter, put_varint};
+use crate::table_writer::{BlockType, TableWriter};
+use crate::wire::put_varint;
 use proptest::prelude::*;
 
 /// A V1 file to be written, right unless a test breaks it.

@@ -4,8 +4,8 @@
 //! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
 
 use crate::Tensor;
-use crate::table::unmask;
-use crate::wire::{take, varint};
+use crate::table::{mask, unmask};
+use crate::wire::{put_varint, take, varint};
 
 /// Why bytes are not a string tensor.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,12 +34,7 @@ pub(crate) fn decode(
     let mut crc = 0;
     for _ in 0..elements {
         let length = varint(&mut rest).ok_or(Problem::Lengths)?;
-        crc = match (u32::try_from(length), big_endian) {
-            (Ok(short), false) => crc32c::crc32c_append(crc, &short.to_le_bytes()),
-            (Ok(short), true) => crc32c::crc32c_append(crc, &short.to_be_bytes()),
-            (Err(_), false) => crc32c::crc32c_append(crc, &length.to_le_bytes()),
-            (Err(_), true) => crc32c::crc32c_append(crc, &length.to_be_bytes()),
-        };
+        crc = crc_of_length(crc, length, big_endian);
         lengths.push(usize::try_from(length).map_err(|_| Problem::Lengths)?);
     }
     let word: [u8; 4] = take(&mut rest, 4).and_then(|w| w.try_into().ok()).ok_or(Problem::Lengths)?;
@@ -60,29 +55,37 @@ pub(crate) fn decode(
     Tensor::of_strings(shape.to_vec(), strings).ok_or(Problem::Lengths)
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::table::mask;
-    use crate::table_writer::put_varint;
-
-    /// The bytes in the file and the entry's unmasked checksum.
-    pub(crate) fn encode(strings: &[&[u8]], big_endian: bool) -> (Vec<u8>, u32) {
-        let (mut bytes, mut crc) = (Vec::new(), 0);
-        for s in strings {
-            put_varint(s.len() as u64, &mut bytes);
-            let n = s.len() as u32;
-            crc = crc32c::crc32c_append(crc, &if big_endian { n.to_be_bytes() } else { n.to_le_bytes() });
-        }
-        let word = if big_endian { mask(crc).to_be_bytes() } else { mask(crc).to_le_bytes() };
-        bytes.extend(word);
-        crc = crc32c::crc32c_append(crc, &word);
-        for s in strings {
-            bytes.extend(*s);
-            crc = crc32c::crc32c_append(crc, s);
-        }
-        (bytes, crc)
+/// The bytes of a string tensor in a data file, and the entry's checksum, unmasked.
+pub(crate) fn encode(strings: &[&[u8]], big_endian: bool) -> (Vec<u8>, u32) {
+    let (mut bytes, mut crc) = (Vec::new(), 0);
+    for s in strings {
+        let length = u64::try_from(s.len()).unwrap_or(u64::MAX);
+        put_varint(length, &mut bytes);
+        crc = crc_of_length(crc, length, big_endian);
     }
+    let word = if big_endian { mask(crc).to_be_bytes() } else { mask(crc).to_le_bytes() };
+    bytes.extend(word);
+    crc = crc32c::crc32c_append(crc, &word);
+    for s in strings {
+        bytes.extend(*s);
+        crc = crc32c::crc32c_append(crc, s);
+    }
+    (bytes, crc)
+}
+
+/// Extends a checksum by a length: as 32 bits if it fits them, which is not how the file has it.
+fn crc_of_length(crc: u32, length: u64, big_endian: bool) -> u32 {
+    match (u32::try_from(length), big_endian) {
+        (Ok(short), false) => crc32c::crc32c_append(crc, &short.to_le_bytes()),
+        (Ok(short), true) => crc32c::crc32c_append(crc, &short.to_be_bytes()),
+        (Err(_), false) => crc32c::crc32c_append(crc, &length.to_le_bytes()),
+        (Err(_), true) => crc32c::crc32c_append(crc, &length.to_be_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn strings_come_back() {

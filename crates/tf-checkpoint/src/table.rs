@@ -9,7 +9,7 @@ use crate::Error;
 use crate::source::{Source, describe_start};
 use crate::wire::{take, u32_le, varint};
 
-const MAGIC: [u8; 8] = 0xdb47_7524_8b80_fb57_u64.to_le_bytes();
+pub(crate) const MAGIC: [u8; 8] = 0xdb47_7524_8b80_fb57_u64.to_le_bytes();
 const FOOTER: u64 = 48;
 /// Type byte and checksum after each block.
 const TRAILER: u64 = 5;
@@ -237,7 +237,6 @@ pub(crate) fn unmask(stored: u32) -> u32 {
 }
 
 /// The masked form in which a CRC-32C is stored.
-#[cfg(test)]
 pub(crate) fn mask(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -402,7 +401,7 @@ mod tests {
 
     #[test]
     fn handles_outside_the_file_are_refused() {
-        for handle in [(u64::MAX, 1), (0, u64::MAX), (0, 1 << 40)] {
+        for handle in [(usize::MAX, 1), (0, usize::MAX), (0, 1 << 40)] {
             let bytes = TableWriter::new(500, BlockType::Stored).finish_with_index_at(handle);
             assert!(matches!(read(&bytes), Err(Error::Table { .. })), "{handle:?}");
         }

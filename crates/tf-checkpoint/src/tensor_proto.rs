@@ -27,6 +27,8 @@ pub(crate) enum Problem {
     Value(DType),
     #[error("{found} bytes of values where {expected} belong")]
     Count { expected: usize, found: usize },
+    #[error("one value repeated to {expected} bytes, over the {limit} that this reader unpacks")]
+    Repeated { expected: usize, limit: usize },
     #[error("{0} strings where {1} belong")]
     Strings(usize, usize),
     #[error("type {0}, which has no plain values")]
@@ -35,6 +37,12 @@ pub(crate) enum Problem {
 
 /// Decodes a `TensorProto` that says its own type and shape.
 pub(crate) fn decode(message: &[u8], missing: Missing) -> Result<Tensor, Problem> {
+    let (dtype, shape) = head(message)?;
+    decode_as(message, dtype, shape, missing)
+}
+
+/// The type and the shape that a `TensorProto` says it has.
+pub(crate) fn head(message: &[u8]) -> Result<(DType, Vec<usize>), Problem> {
     let (mut dtype, mut shape) = (DType::Other(0), Vec::new());
     for field in Fields::new(message) {
         match field? {
@@ -45,7 +53,7 @@ pub(crate) fn decode(message: &[u8], missing: Missing) -> Result<Tensor, Problem
             _ => (),
         }
     }
-    decode_as(message, dtype, shape, missing)
+    Ok((dtype, shape))
 }
 
 /// Decodes the values of a `TensorProto` as a tensor of a type and shape that are known from elsewhere.
@@ -57,20 +65,27 @@ pub(crate) fn decode_as(message: &[u8], dtype: DType, shape: Vec<usize>, missing
     let size = dtype.size().ok_or(Problem::Unsupported(dtype))?;
     let expected = elements.checked_mul(size).ok_or(Problem::Shape)?;
     let tag = value_tag(dtype).ok_or(Problem::Unsupported(dtype))?;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut content): (Vec<u8>, &[u8]) = (Vec::new(), &[]);
     for field in Fields::new(message) {
         match field? {
-            (4, Value::Bytes(content)) if !content.is_empty() => bytes.extend_from_slice(content),
+            (4, Value::Bytes(b)) => content = b,
             (t, value) if t == tag => push(dtype, value, &mut bytes)?,
             _ => (),
         }
     }
+    if !content.is_empty() {
+        // Content is all of the tensor, as in TensorFlow: it counts for more than values, and is never repeated.
+        let found = content.len();
+        return Tensor::fixed(dtype, shape, content.to_vec()).ok_or(Problem::Count { expected, found });
+    }
     let found = bytes.len();
     if let Missing::Repeat(limit) = missing
         && found < expected
-        && expected <= limit
         && found.checked_rem(size) == Some(0)
     {
+        if expected > limit {
+            return Err(Problem::Repeated { expected, limit });
+        }
         let last = found.checked_sub(size).and_then(|at| bytes.get(at..)).map_or_else(|| vec![0; size], <[u8]>::to_vec);
         bytes.extend(last.into_iter().cycle().take(expected.saturating_sub(found)));
     }
@@ -179,7 +194,7 @@ pub(crate) fn dims(shape: &TensorShape) -> Option<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table_writer::put_varint;
+    use crate::wire::put_varint;
 
     fn field(tag: u64, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -243,6 +258,10 @@ mod tests {
         assert!(decode(&text, Missing::Repeat(8)).is_err());
         let content = [&[0x08, 3][..], &field(4, &7i32.to_le_bytes())].concat();
         assert_eq!(decode(&content, REFUSE).unwrap().to_i64().unwrap(), [7]);
+        let both = [&content[..], &integers(7, &[9])].concat();
+        assert_eq!(decode(&both, REFUSE).unwrap().to_i64().unwrap(), [7]);
+        let cut = [&[0x08, 3][..], &shape, &field(4, &7i32.to_le_bytes())].concat();
+        assert!(matches!(decode(&cut, Missing::Repeat(100)), Err(Problem::Count { expected: 12, found: 4 })));
     }
 
     #[test]

@@ -85,6 +85,16 @@ pub(crate) fn u32_le(input: &mut &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(take(input, 4)?.try_into().ok()?))
 }
 
+/// Appends a varint.
+#[allow(clippy::cast_possible_truncation, reason = "seven bits are taken at a time")]
+pub(crate) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -133,6 +133,51 @@ fn a_checkpoint_can_be_read_by_several_threads() {
 }
 
 #[test]
+fn the_frozen_graph_and_the_saved_model_have_the_weights_of_the_checkpoint() {
+    let case = golden().join("saved_model");
+    let checkpoint = Checkpoint::open(&case).unwrap();
+    let frozen = Checkpoint::open(&case.join("frozen.pb")).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((frozen.format(), frozen.format().as_str()), (Format::FrozenGraph, "frozen-graph"));
+    assert_eq!((frozen.prefix(), frozen.files()), (&*case.join("frozen.pb"), &[case.join("frozen.pb")][..]));
+    let model = Checkpoint::open(&case.join("saved_model")).unwrap();
+    assert_eq!((model.format(), model.format().as_str()), (Format::SavedModel, "saved-model"));
+    assert_eq!(Checkpoint::open(&case.join("saved_model/saved_model.pb")).unwrap().variables(), model.variables());
+    assert_eq!(model.variables(), checkpoint.variables());
+    for variable in checkpoint.variables() {
+        let tensor = checkpoint.read(&variable.name).unwrap();
+        assert!(frozen.variables().contains(variable), "{}", variable.name);
+        assert_eq!(frozen.read(&variable.name).unwrap(), tensor);
+        assert_eq!(frozen.sha256(&variable.name).unwrap(), tensor.sha256());
+        assert_eq!(model.read(&variable.name).unwrap(), tensor);
+    }
+    for variable in frozen.variables() {
+        let tensor = frozen.read(&variable.name).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((tensor.dtype(), tensor.shape()), (variable.dtype, &variable.shape[..]));
+    }
+    let graph = frozen.graph().unwrap().unwrap();
+    assert_eq!(graph.node("rnn/basic_lstm_cell/kernel").unwrap().op, "Const");
+    assert_eq!(graph.node("rnn/basic_lstm_cell/kernel/read").unwrap().inputs, ["rnn/basic_lstm_cell/kernel"]);
+    assert_eq!(graph.saved["rnn/basic_lstm_cell/bias"], "rnn/basic_lstm_cell/bias");
+    assert!(frozen.objects().unwrap().is_none() && model.objects().unwrap().is_none());
+}
+
+#[test]
+fn a_meta_graph_is_no_frozen_graph() {
+    let dir = tempfile::tempdir().unwrap();
+    let pb = dir.path().join("graph.pb");
+    for (file, part) in
+        [("model.ckpt.meta", "a MetaGraphDef"), ("saved_model/saved_model.pb", "the graph of a SavedModel")]
+    {
+        std::fs::copy(golden().join("saved_model").join(file), &pb).unwrap();
+        let error = Checkpoint::open(&pb).unwrap_err();
+        assert!(matches!(&error, Error::WrongFormat { .. }) && error.to_string().contains(part), "{error}");
+    }
+    std::fs::rename(&pb, dir.path().join("saved_model.pb")).unwrap();
+    let error = Checkpoint::open(&dir.path().join("saved_model.pb")).unwrap_err();
+    assert!(matches!(error, Error::MissingFile { .. }), "{error}");
+}
+
+#[test]
 fn keras_object_checkpoints_are_bundles_too() {
     let mut found = 0;
     for case in cases(&golden(), "keras2") {
@@ -145,6 +190,8 @@ fn keras_object_checkpoints_are_bundles_too() {
                     assert_eq!(checkpoint.sha256(&variable.name).unwrap(), tensor.sha256(), "{}", variable.name);
                 }
                 assert!(checkpoint.read("_CHECKPOINTABLE_OBJECT_GRAPH").unwrap().strings().is_some());
+                let objects = checkpoint.objects().unwrap_or_else(|e| panic!("{e}")).unwrap();
+                assert!(objects.walk().iter().any(|(_, node)| objects.nodes[*node].variable_key().is_some()));
                 found += 1;
             }
         }
