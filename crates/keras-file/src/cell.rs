@@ -1,42 +1,57 @@
 //! Finds recurrent cells among the weight names of a legacy file, and reads them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::Problem;
 use crate::hdf5::Node;
-use crate::layer::{Lstm, LstmConfig, OtherArray};
+use crate::keras1;
+use crate::layer::{Lstm, LstmConfig, OtherArray, Place, Stored};
+use crate::slot::{Half, Role};
 
-/// Weights `kernel`, `recurrent_kernel` and perhaps `bias` under one parent, and nothing else there:
-/// an LSTM, GRU or SimpleRNN.
+/// The weights of an LSTM, GRU or SimpleRNN.
 #[derive(Debug)]
 pub(crate) struct Cell {
     parent: String,
-    kernel: String,
-    recurrent_kernel: String,
-    bias: Option<String>,
+    weights: Weights,
+}
+
+#[derive(Debug)]
+enum Weights {
+    /// `kernel`, `recurrent_kernel` and perhaps `bias` under one parent, and nothing else there.
+    Keras2 {
+        kernel: String,
+        recurrent_kernel: String,
+        bias: Option<String>,
+    },
+    Keras1(keras1::Names),
 }
 
 /// Sorts the weights of a layer into cells, in order of appearance, and the names left over.
 pub(crate) fn split_cells(weight_names: &[String]) -> (Vec<Cell>, Vec<String>) {
-    let mut parents: Vec<(&str, Vec<&String>)> = Vec::new();
+    let mut cells: Vec<(usize, Cell)> = Vec::new();
+    for (parent, first, names) in keras1::find(weight_names) {
+        cells.push((first, Cell { parent, weights: Weights::Keras1(names) }));
+    }
+    let old: HashSet<String> = cells.iter().flat_map(|(_, cell)| cell.weights().cloned()).collect();
+    let mut parents: Vec<(&str, usize, Vec<&String>)> = Vec::new();
     let mut index: HashMap<&str, usize> = HashMap::new();
-    for name in weight_names {
+    for (position, name) in weight_names.iter().enumerate().filter(|(_, n)| !old.contains(*n)) {
         let parent = name.rsplit_once('/').map_or("", |(parent, _)| parent);
         let at = *index.entry(parent).or_insert(parents.len());
         match parents.get_mut(at) {
-            Some((_, names)) => names.push(name),
-            None => parents.push((parent, vec![name])),
+            Some((_, _, names)) => names.push(name),
+            None => parents.push((parent, position, vec![name])),
         }
     }
-    let mut cells = Vec::new();
     let mut rest = Vec::new();
-    for (parent, names) in parents {
+    for (parent, first, names) in parents {
         match Cell::of(parent, &names) {
-            Some(cell) => cells.push(cell),
+            Some(cell) => cells.push((first, cell)),
             None => rest.extend(names.into_iter().cloned()),
         }
     }
-    (cells, rest)
+    cells.sort_by_key(|(first, _)| *first);
+    (cells.into_iter().map(|(_, cell)| cell).collect(), rest)
 }
 
 impl Cell {
@@ -46,12 +61,12 @@ impl Cell {
             let first = with_role.next()?;
             with_role.next().is_none().then(|| (*first).clone())
         };
-        let cell = Self {
-            parent: parent.to_owned(),
+        let weights = Weights::Keras2 {
             kernel: find("kernel")?,
             recurrent_kernel: find("recurrent_kernel")?,
             bias: find("bias"),
         };
+        let cell = Self { parent: parent.to_owned(), weights };
         (cell.weights().count() == names.len()).then_some(cell)
     }
 
@@ -61,7 +76,13 @@ impl Cell {
     }
 
     pub(crate) fn weights(&self) -> impl Iterator<Item = &String> {
-        [&self.kernel, &self.recurrent_kernel].into_iter().chain(&self.bias)
+        let (names, old) = match &self.weights {
+            Weights::Keras2 { kernel, recurrent_kernel, bias } => {
+                ([Some(kernel), Some(recurrent_kernel), bias.as_ref()], None)
+            }
+            Weights::Keras1(names) => ([None; 3], Some(names.all())),
+        };
+        names.into_iter().flatten().chain(old.into_iter().flatten())
     }
 
     /// Whether `name` is one of the parts of the path.
@@ -83,29 +104,70 @@ impl Cell {
         if self.has_component("stacked_rnn_cells") {
             return Ok(false);
         }
-        let kernel = node.shape(&self.kernel)?;
-        let recurrent = node.shape(&self.recurrent_kernel)?;
-        let bias = self.bias.as_ref().map(|b| node.shape(b)).transpose()?;
+        let (kernel, recurrent, bias) = match &self.weights {
+            Weights::Keras2 { kernel, recurrent_kernel, bias } => {
+                let bias = bias.as_ref().map(|b| node.shape(b)).transpose()?;
+                (node.shape(kernel)?, node.shape(recurrent_kernel)?, bias)
+            }
+            Weights::Keras1(names) => {
+                let [kernel, recurrent, bias] = names.shapes(node)?;
+                // Only an LSTM has these four gates, but ConvLSTM2D has them too, with four axes.
+                if matches!(names, keras1::Names::PerGate(_)) {
+                    return Ok(kernel.shape.len() == 2);
+                }
+                (kernel, recurrent, Some(bias))
+            }
+        };
         let name = format!("{}/{}", node.path(), self.parent).to_ascii_lowercase();
         let named = name.split('/').any(|part| part.contains("lstm") && !part.contains("conv"));
         Ok(named || shapes_say_lstm(&kernel, &recurrent, bias.as_ref()))
     }
 
-    /// Reads and checks the arrays. `layer` is for messages.
-    pub(crate) fn read(&self, node: &Node<'_>, layer: &str, config: Option<&LstmConfig>) -> Result<Lstm, Problem> {
-        let lstm = Lstm {
-            kernel: node.array(&self.kernel)?,
-            recurrent_kernel: node.array(&self.recurrent_kernel)?,
-            bias: self.bias.as_ref().map(|b| node.array(b)).transpose()?,
-            config: config.cloned(),
+    /// Reads and checks the arrays; the second value says where those lie that can be replaced. `layer` is for
+    /// messages.
+    pub(crate) fn read(
+        &self,
+        node: &Node<'_>,
+        layer: &str,
+        half: Half,
+        config: Option<&LstmConfig>,
+    ) -> Result<(Lstm, Vec<Place>), Problem> {
+        let layer = format!("{layer}{}", half.suffix());
+        let (kernel, recurrent_kernel, bias) = match &self.weights {
+            Weights::Keras1(names) => return Ok((names.read(node, &layer, config)?, Vec::new())),
+            Weights::Keras2 { kernel, recurrent_kernel, bias } => (kernel, recurrent_kernel, bias),
         };
-        lstm.check(layer)?;
-        Ok(lstm)
+        let lstm = Lstm {
+            kernel: node.array(kernel)?,
+            recurrent_kernel: node.array(recurrent_kernel)?,
+            bias: bias.as_ref().map(|b| node.array(b)).transpose()?,
+            config: config.cloned(),
+            stored: Stored::Plain,
+        };
+        // As Keras 2 does, by the bias alone: it takes either layer's arrays for either class.
+        if lstm.has_two_biases() {
+            let lstm = lstm.from_cudnn(&layer)?;
+            lstm.check(&layer)?;
+            return Ok((lstm, Vec::new()));
+        }
+        lstm.check(&layer)?;
+        let place = |role, name: &str, array: &crate::layer::Array| Place {
+            half,
+            role,
+            dataset: node.path_of(name),
+            shape: array.shape.clone(),
+        };
+        let mut places = vec![
+            place(Role::Kernel, kernel, &lstm.kernel),
+            place(Role::RecurrentKernel, recurrent_kernel, &lstm.recurrent_kernel),
+        ];
+        places.extend(bias.as_ref().zip(lstm.bias.as_ref()).map(|(name, array)| place(Role::Bias, name, array)));
+        Ok((lstm, places))
     }
 }
 
 /// `a/b/kernel_1:0` is a `kernel`: TensorFlow 1 makes names unique with a number.
-fn role_of(weight: &str) -> &str {
+pub(crate) fn role_of(weight: &str) -> &str {
     let base = weight.rsplit_once('/').map_or(weight, |(_, base)| base);
     let base = base.split_once(':').map_or(base, |(base, _)| base);
     match base.rsplit_once('_') {

@@ -32,7 +32,6 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     Lstm(LstmConfig),
     Bidirectional { forward: LstmConfig, backward: LstmConfig, merge_mode: String },
-    CudnnLstm,
     Model(Model),
     Other,
 }
@@ -72,7 +71,6 @@ fn node(value: &Value) -> Result<Node, Problem> {
     let config = value.get("config").unwrap_or(&Value::Null);
     let name = config.get("name").or_else(|| value.get("name")).and_then(Value::as_str).unwrap_or(&class).to_owned();
     let kind = match class.as_str() {
-        "CuDNNLSTM" => Kind::CudnnLstm,
         "Bidirectional" => bidirectional(&name, config)?,
         _ => match lstm(&name, value)? {
             Some(lstm) => Kind::Lstm(lstm),
@@ -95,9 +93,6 @@ fn is_model(config: &Value) -> bool {
 
 fn bidirectional(name: &str, config: &Value) -> Result<Kind, Problem> {
     let inner = config.get("layer").unwrap_or(&Value::Null);
-    if class_of(inner) == "CuDNNLSTM" {
-        return Ok(Kind::CudnnLstm);
-    }
     let Some(forward) = lstm(name, inner)? else {
         return Ok(Kind::Other);
     };
@@ -117,18 +112,19 @@ fn bidirectional(name: &str, config: &Value) -> Result<Kind, Problem> {
     Ok(Kind::Bidirectional { forward, backward, merge_mode: merge_mode.to_owned() })
 }
 
-/// Settings of an `LSTM` or `RNN(LSTMCell)`; none where `value` is something else.
+/// Settings of an `LSTM`, `RNN(LSTMCell)` or `CuDNNLSTM`; none where `value` is something else.
 fn lstm(name: &str, value: &Value) -> Result<Option<LstmConfig>, Problem> {
     let layer = value.get("config").unwrap_or(&Value::Null);
     let cell = match class_of(value) {
-        "LSTM" => layer,
+        "LSTM" | "CuDNNLSTM" => layer,
         "RNN" => match layer.get("cell") {
             Some(cell) if class_of(cell) == "LSTMCell" => cell.get("config").unwrap_or(&Value::Null),
             _ => return Ok(None),
         },
         _ => return Ok(None),
     };
-    let units = cell.get("units").unwrap_or(&Value::Null);
+    // The second names are those of Keras 1.
+    let units = cell.get("units").or_else(|| cell.get("output_dim")).unwrap_or(&Value::Null);
     // Keras accepts units=8.0 and writes it back so.
     let units = units
         .as_u64()
@@ -140,11 +136,20 @@ fn lstm(name: &str, value: &Value) -> Result<Option<LstmConfig>, Problem> {
         Some(Value::Bool(b)) => Ok(*b),
         Some(other) => Err(unexpected(name, "true or false", other)),
     };
+    // What cuDNN computes; the layer has no such settings.
+    let (activations, use_bias) = match class_of(value) {
+        "CuDNNLSTM" => (("tanh".to_owned(), "sigmoid".to_owned()), true),
+        _ => {
+            let gates = cell.get("recurrent_activation").or_else(|| cell.get("inner_activation"));
+            let both = (activation(name, cell.get("activation"))?, activation(name, gates)?);
+            (both, flag(cell, "use_bias", true)?)
+        }
+    };
     Ok(Some(LstmConfig {
         units,
-        activation: activation(name, cell.get("activation"))?,
-        recurrent_activation: activation(name, cell.get("recurrent_activation"))?,
-        use_bias: flag(cell, "use_bias", true)?,
+        activation: activations.0,
+        recurrent_activation: activations.1,
+        use_bias,
         go_backwards: flag(layer, "go_backwards", false)?,
         time_major: flag(layer, "time_major", false)?,
         return_sequences: flag(layer, "return_sequences", false)?,

@@ -200,9 +200,20 @@ pub enum Problem {
     Shape {
         /// Layer (and direction) the arrays belong to.
         layer: String,
-        /// ` with units=8` where a configuration says so, else empty.
+        /// What else is known, as ` with units=8` where a configuration says so, else empty.
         with_units: String,
         /// The shapes found, with names.
+        found: String,
+    },
+
+    /// The gates of an LSTM of Keras 1, each an array of its own, are not of one size.
+    #[error(
+        "layer {layer:?}: expected the gates i, f, c and o in arrays of one shape, as Keras 1 saves them, found {found}"
+    )]
+    Keras1Gates {
+        /// Layer (and direction) the arrays belong to.
+        layer: String,
+        /// The shapes found.
         found: String,
     },
 
@@ -242,16 +253,6 @@ pub enum Problem {
         unit: &'static str,
         /// What the file claims.
         found: String,
-    },
-
-    /// A CuDNNLSTM layer, whose arrays are laid out differently from an LSTM's.
-    #[error(
-        "layer {layer:?} is a CuDNNLSTM (bias of 8*units, transposed kernels), which is not \
-         supported yet; load it in Keras 2, which converts it, and save it as an LSTM"
-    )]
-    CudnnLstm {
-        /// Layer name.
-        layer: String,
     },
 
     /// The model configuration and the weights disagree.

@@ -84,7 +84,8 @@ impl<'a> Node<'a> {
         if self.path.is_empty() { "/" } else { &self.path }
     }
 
-    fn path_of(&self, name: &str) -> String {
+    /// Path of the link `name` of this group, from the root.
+    pub(crate) fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}/{name}", self.path) }
     }
 

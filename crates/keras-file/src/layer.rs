@@ -1,6 +1,7 @@
 //! The data that a Keras file holds, as plain values.
 
 use crate::error::Problem;
+use crate::slot::{Half, Role, Slot};
 
 /// How a file stores its layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,7 @@ impl Format {
 pub(crate) struct Contents {
     pub(crate) layers: Vec<Layer>,
     pub(crate) other_layers: Vec<OtherLayer>,
+    pub(crate) slots: Vec<Slot>,
     pub(crate) order_unknown: bool,
 }
 
@@ -45,6 +47,28 @@ impl Contents {
     pub(crate) fn push(&mut self, name: &str, kind: LayerKind) {
         self.layers.push(Layer { name: name.to_owned(), kind });
     }
+
+    /// Notes where the arrays of the layer last pushed lie.
+    pub(crate) fn place(&mut self, class: Option<&str>, places: Vec<Place>) {
+        let Some(layer) = self.layers.last() else { return };
+        self.slots.extend(places.into_iter().map(|place| Slot {
+            layer: layer.name.clone(),
+            class: class.map(str::to_owned),
+            half: place.half,
+            role: place.role,
+            dataset: place.dataset,
+            shape: place.shape,
+        }));
+    }
+}
+
+/// Where one array of a layer lies.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) half: Half,
+    pub(crate) role: Role,
+    pub(crate) dataset: String,
+    pub(crate) shape: Vec<usize>,
 }
 
 /// Everything read from one Keras file.
@@ -59,6 +83,9 @@ pub struct KerasFile {
     pub layers: Vec<Layer>,
     /// Every other layer that has arrays or that the configuration names.
     pub other_layers: Vec<OtherLayer>,
+    /// Where the arrays of `layers` and `other_layers` lie, for [`crate::replace`]; none of the LSTMs that are not
+    /// [`Stored::Plain`], and none for [`Format::Npz`] and [`Format::Safetensors`].
+    pub slots: Vec<Slot>,
     /// False where a weights-only file does not tell in which order `layers` follow each other:
     /// `.weights.h5` numbers the layers of each class separately, and what writes `.safetensors` often
     /// sorts them by name.
@@ -107,6 +134,33 @@ pub struct Lstm {
     pub bias: Option<Array>,
     /// `None` for weights-only files.
     pub config: Option<LstmConfig>,
+    /// What these arrays were made from. Writing ignores it.
+    pub stored: Stored,
+}
+
+/// How a file holds the arrays of an LSTM. All are given as Keras 2's and 3's LSTM has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stored {
+    /// As they are given.
+    #[default]
+    Plain,
+    /// As a `CuDNNLSTM`: kernels transposed gate by gate, and two biases, here added. Its activations are tanh and
+    /// sigmoid, also where the file has no configuration.
+    Cudnn,
+    /// As by Keras 1: one matrix per gate in the order i, c, f, o, or three arrays called `W`, `U` and `b`. Where
+    /// the file has no configuration: Keras 1's gates have hard_sigmoid unless they were told otherwise.
+    Keras1,
+}
+
+impl Stored {
+    /// `plain`, `cudnn` or `keras1`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stored::Plain => "plain",
+            Stored::Cudnn => "cudnn",
+            Stored::Keras1 => "keras1",
+        }
+    }
 }
 
 /// Settings of an LSTM that change what it computes.
@@ -149,6 +203,11 @@ impl Array {
     /// A float32 array.
     pub fn float32(shape: Vec<usize>, data: Vec<f32>) -> Self {
         Self { shape, data, stored_as: Dtype::Float32, lossy: false }
+    }
+
+    /// Everything but the elements.
+    pub(crate) fn clone_without_data(&self) -> Self {
+        Self { shape: self.shape.clone(), data: Vec::new(), ..*self }
     }
 }
 
@@ -214,13 +273,6 @@ impl Lstm {
         let units = configured.map_or_else(|| self.units(), |c| c.units);
         let columns = units.checked_mul(4);
         let bias = self.bias.as_ref();
-        if let Some(b) = bias
-            && let [n] = b.shape.as_slice()
-            && units.checked_mul(8) == Some(*n)
-            && units > 0
-        {
-            return Err(Problem::CudnnLstm { layer: layer.to_owned() });
-        }
         let fits = columns.is_some_and(|columns| {
             units > 0
                 && matches!(self.kernel.shape.as_slice(), [d, n] if *d > 0 && *n == columns)
@@ -232,11 +284,7 @@ impl Lstm {
             count == Some(a.data.len())
         });
         if !(fits && complete) {
-            return Err(Problem::Shape {
-                layer: layer.to_owned(),
-                with_units: configured.map_or(String::new(), |c| format!(" with units={}", c.units)),
-                found: self.describe(),
-            });
+            return Err(self.misfit(layer, &configured.map_or(String::new(), |c| format!(" with units={}", c.units))));
         }
         if let Some(c) = configured
             && c.use_bias != bias.is_some()
@@ -248,6 +296,11 @@ impl Lstm {
             });
         }
         Ok(())
+    }
+
+    /// That the arrays do not fit each other; `more` says what else is known of them.
+    pub(crate) fn misfit(&self, layer: &str, more: &str) -> Problem {
+        Problem::Shape { layer: layer.to_owned(), with_units: more.to_owned(), found: self.describe() }
     }
 
     fn describe(&self) -> String {

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 
-use crate::cell::{Cell, split_cells};
+use crate::cell::{Cell, role_of, split_cells};
 use crate::config::{Kind, Model, Node as ConfigNode};
 use crate::error::Problem;
 use crate::hdf5::{Node, Tree};
-use crate::layer::{Contents, Layer, LayerKind, LstmConfig, OtherArray, OtherLayer};
+use crate::layer::{Contents, Layer, LayerKind, LstmConfig, OtherArray, OtherLayer, Place};
+use crate::slot::{Half, Role, Slot};
 
 /// Reads the layers below `weights`, which carries the attribute `layer_names`. With the model's
 /// configuration the layers come in its order, and with its settings.
@@ -43,7 +44,7 @@ pub(crate) fn read(weights: &Node<'_>, model: Option<&Model>) -> Result<Contents
 /// A layer of the configuration without a group: fine unless it must have weights.
 fn absent(node: &ConfigNode) -> Result<(), Problem> {
     match node.kind {
-        Kind::Lstm(_) | Kind::Bidirectional { .. } | Kind::CudnnLstm => Err(Problem::Missing {
+        Kind::Lstm(_) | Kind::Bidirectional { .. } => Err(Problem::Missing {
             place: "attribute \"layer_names\"".to_owned(),
             expected: format!("layer {:?} of the model configuration", node.name),
         }),
@@ -77,11 +78,7 @@ impl<'a> Group<'a> {
                 if !self.rest.is_empty() {
                     return Err(self.mismatch(layer));
                 }
-                let read = self.read_configured(layer, &all)?;
-                contents.layers.push(read);
-            }
-            Kind::CudnnLstm => {
-                return Err(Problem::CudnnLstm { layer: layer.name.clone() });
+                self.read_configured(layer, &all, contents)?;
             }
             Kind::Model(model) => self.nested(model, contents)?,
             Kind::Other => {
@@ -96,7 +93,7 @@ impl<'a> Group<'a> {
     /// layers, unless TensorFlow 1 made them unique; then only their order tells.
     fn nested(self, model: &Model, contents: &mut Contents) -> Result<(), Problem> {
         let mut inner = Vec::new();
-        flatten(model, &mut inner)?;
+        flatten(model, &mut inner);
         let mut claimed = vec![false; self.cells.len()];
         let mut assigned = Vec::with_capacity(inner.len());
         for layer in &inner {
@@ -130,23 +127,34 @@ impl<'a> Group<'a> {
             claimed.fill(true);
         }
         for (layer, own) in inner.iter().zip(&assigned) {
-            let read = self.read_configured(layer, own)?;
-            contents.layers.push(read);
+            self.read_configured(layer, own, contents)?;
         }
         let free = self.cells.iter().zip(&claimed).filter(|(_, c)| !**c);
         let rest = free.flat_map(|(cell, _)| cell.weights()).chain(&self.rest);
         self.push_other(&self.name, None, rest.cloned().collect(), contents)
     }
 
-    fn read_configured(&self, layer: &ConfigNode, cells: &[&Cell]) -> Result<Layer, Problem> {
-        let kind = match (&layer.kind, cells) {
-            (Kind::Lstm(config), [cell]) => LayerKind::Lstm(cell.read(&self.node, &layer.name, Some(config))?),
+    fn read_configured(&self, layer: &ConfigNode, cells: &[&Cell], contents: &mut Contents) -> Result<(), Problem> {
+        let (kind, places) = match (&layer.kind, cells) {
+            (Kind::Lstm(config), [cell]) => self.single(&layer.name, cell, Some(config))?,
             (Kind::Bidirectional { forward, backward, merge_mode }, [f, b]) => {
                 self.pair(&layer.name, (f, Some(forward)), (b, Some(backward)), Some(merge_mode))?
             }
             _ => return Err(self.mismatch(layer)),
         };
-        Ok(Layer { name: layer.name.clone(), kind })
+        contents.push(&layer.name, kind);
+        contents.place(Some(&layer.class), places);
+        Ok(())
+    }
+
+    fn single(
+        &self,
+        layer: &str,
+        cell: &Cell,
+        config: Option<&LstmConfig>,
+    ) -> Result<(LayerKind, Vec<Place>), Problem> {
+        let (lstm, places) = cell.read(&self.node, layer, Half::Whole, config)?;
+        Ok((LayerKind::Lstm(lstm), places))
     }
 
     fn pair(
@@ -155,12 +163,11 @@ impl<'a> Group<'a> {
         (f, forward): (&Cell, Option<&LstmConfig>),
         (b, backward): (&Cell, Option<&LstmConfig>),
         merge_mode: Option<&String>,
-    ) -> Result<LayerKind, Problem> {
-        Ok(LayerKind::Bidirectional {
-            forward: f.read(&self.node, &format!("{layer}, forward"), forward)?,
-            backward: b.read(&self.node, &format!("{layer}, backward"), backward)?,
-            merge_mode: merge_mode.cloned(),
-        })
+    ) -> Result<(LayerKind, Vec<Place>), Problem> {
+        let (forward, mut places) = f.read(&self.node, layer, Half::Forward, forward)?;
+        let (backward, more) = b.read(&self.node, layer, Half::Backward, backward)?;
+        places.extend(more);
+        Ok((LayerKind::Bidirectional { forward, backward, merge_mode: merge_mode.cloned() }, places))
     }
 
     /// Without a configuration the names and shapes of the arrays must tell what the layer is.
@@ -174,20 +181,21 @@ impl<'a> Group<'a> {
                 continue;
             }
             let backward = cells.next_if(|next| cell.is_forward_of(next));
-            let kind = match backward {
+            let read = match backward {
                 Some(b) => self.pair(&self.name, (cell, None), (b, None), None)?,
-                None => LayerKind::Lstm(cell.read(&self.node, &self.name, None)?),
+                None => self.single(&self.name, cell, None)?,
             };
-            layers.push((cell, kind));
+            layers.push((cell, read));
         }
         // Several in one group are the layers of a nested model; the group has the model's name.
         let several = layers.len() > 1;
-        for (cell, kind) in layers {
+        for (cell, (kind, places)) in layers {
             let name = match several {
                 true => format!("{}/{}", self.name, cell.parent()),
                 false => self.name.clone(),
             };
-            contents.layers.push(Layer { name, kind });
+            contents.push(&name, kind);
+            contents.place(None, places);
         }
         rest.extend(self.rest.iter().cloned());
         self.push_other(&self.name, None, rest, contents)
@@ -208,12 +216,20 @@ impl<'a> Group<'a> {
         if weights.is_empty() && class.is_none() {
             return Ok(());
         }
-        let arrays = weights.iter().map(|w| self.node.shape(w));
-        contents.other_layers.push(OtherLayer {
-            name: name.to_owned(),
-            class,
-            arrays: arrays.collect::<Result<Vec<OtherArray>, _>>()?,
-        });
+        let mut arrays: Vec<OtherArray> = Vec::with_capacity(weights.len());
+        for weight in &weights {
+            let array = self.node.shape(weight)?;
+            contents.slots.push(Slot {
+                layer: name.to_owned(),
+                class: class.clone(),
+                half: Half::Whole,
+                role: Role::named(role_of(weight), weight),
+                dataset: self.node.path_of(weight),
+                shape: array.shape.clone(),
+            });
+            arrays.push(array);
+        }
+        contents.other_layers.push(OtherLayer { name: name.to_owned(), class, arrays });
         Ok(())
     }
 
@@ -236,18 +252,14 @@ impl<'a> Group<'a> {
 }
 
 /// The LSTM layers of a model and the models in it, in the order data flows.
-fn flatten<'m>(model: &'m Model, into: &mut Vec<&'m ConfigNode>) -> Result<(), Problem> {
+fn flatten<'m>(model: &'m Model, into: &mut Vec<&'m ConfigNode>) {
     for node in model.in_flow_order() {
         match &node.kind {
             Kind::Lstm(_) | Kind::Bidirectional { .. } => into.push(node),
-            Kind::Model(inner) => flatten(inner, into)?,
-            Kind::CudnnLstm => {
-                return Err(Problem::CudnnLstm { layer: node.name.clone() });
-            }
+            Kind::Model(inner) => flatten(inner, into),
             Kind::Other => {}
         }
     }
-    Ok(())
 }
 
 /// The root of a weights file with `layers`, each under its name.

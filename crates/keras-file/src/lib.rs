@@ -46,15 +46,18 @@
 mod archive;
 mod cell;
 mod config;
+mod cudnn;
 mod encode;
 mod error;
 mod hdf5;
+mod keras1;
 mod layer;
 mod legacy_h5;
 mod naming;
 mod npy;
 mod npz;
 mod safetensors;
+mod slot;
 mod slug;
 mod tensor;
 mod weights_h5;
@@ -63,8 +66,9 @@ use std::path::Path;
 
 pub use encode::Target;
 pub use error::{Error, Problem};
-pub use layer::{Array, Dtype, Format, KerasFile, Layer, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer};
+pub use layer::{Array, Dtype, Format, KerasFile, Layer, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer, Stored};
 pub use npz::NamedArray;
+pub use slot::{Half, Role, Slot};
 
 use hdf5::{Hdf5, Node};
 use layer::Contents;
@@ -82,8 +86,7 @@ pub fn read(path: &Path) -> Result<KerasFile, Error> {
 ///
 /// # Errors
 ///
-/// If the bytes are no Keras file, are damaged, hold LSTM arrays that do not fit together, or hold a
-/// CuDNNLSTM. Layers of other kinds are no error, nor are values that are not finite. Of the bare arrays of `.npz`
+/// If the bytes are no Keras file, are damaged, or hold LSTM arrays that do not fit together. Layers of other kinds are no error, nor are values that are not finite. Of the bare arrays of `.npz`
 /// and `.safetensors` nothing is checked but that an LSTM has both kernels, each once, and of floats.
 pub fn decode(bytes: Vec<u8>) -> Result<KerasFile, Error> {
     decode_any(bytes).map_err(Error::decoding)
@@ -187,6 +190,7 @@ fn keras_file(format: Format, keras_version: Option<String>, contents: Contents)
         keras_version,
         layers: contents.layers,
         other_layers: contents.other_layers,
+        slots: contents.slots,
         order_known: !contents.order_unknown,
     }
 }

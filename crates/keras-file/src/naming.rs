@@ -6,7 +6,7 @@ mod order;
 use std::collections::HashMap;
 
 use crate::error::Problem;
-use crate::layer::{Array, Contents, Layer, LayerKind, Lstm, OtherArray, OtherLayer};
+use crate::layer::{Array, Contents, Layer, LayerKind, Lstm, OtherArray, OtherLayer, Stored};
 use crate::tensor::Tensor;
 
 const KERNEL: &str = "kernel";
@@ -160,6 +160,7 @@ fn unchecked(kernel: &Tensor<'_>, recurrent: &Tensor<'_>, bias: Option<&Tensor<'
         recurrent_kernel: recurrent.array()?,
         bias: bias.map(Tensor::array).transpose()?,
         config: None,
+        stored: Stored::Plain,
     })
 }
 

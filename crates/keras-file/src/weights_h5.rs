@@ -7,7 +7,8 @@ use crate::cell::shapes_say_lstm;
 use crate::config::{Kind, Model, Node as ConfigNode};
 use crate::error::Problem;
 use crate::hdf5::{Node, Tree};
-use crate::layer::{Contents, Layer, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer};
+use crate::layer::{Contents, Layer, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer, Place, Stored};
+use crate::slot::{Half, Role, Slot};
 use crate::slug::{self, Numbering};
 
 /// Groups that hold the layers of a model: the usual one, and that of Keras 2.12 and 2.13.
@@ -55,22 +56,20 @@ fn configured(parent: &Node<'_>, model: &Model, contents: &mut Contents) -> Resu
         };
         match &layer.kind {
             Kind::Lstm(config) => {
-                let lstm = lstm(&layers.expect_child(group)?, &layer.name, Some(config))?;
-                contents.push(&layer.name, LayerKind::Lstm(lstm));
+                let node = layers.expect_child(group)?;
+                single(&node, &layer.name, Some((&layer.class, config)), contents)?;
             }
             Kind::Bidirectional { forward, backward, merge_mode } => {
                 let node = layers.expect_child(group)?;
-                let kind = pair(&node, &layer.name, Some((forward, backward, merge_mode)))?;
-                contents.push(&layer.name, kind);
-            }
-            Kind::CudnnLstm => {
-                return Err(Problem::CudnnLstm { layer: layer.name.clone() });
+                pair(&node, &layer.name, Some((&layer.class, forward, backward, merge_mode)), contents)?;
             }
             Kind::Model(inner) => configured(&layers.expect_child(group)?, inner, contents)?,
             Kind::Other => {
                 let mut arrays = Vec::new();
                 if let Some(node) = layers.child(group)? {
                     collect(&node, "", &mut arrays)?;
+                    let stem = slug::snake_case(&layer.class);
+                    place_others(&node, &layer.name, Some(&layer.class), &stem, &arrays, contents);
                 }
                 contents.other_layers.push(OtherLayer {
                     name: layer.name.clone(),
@@ -145,8 +144,10 @@ fn scan(parent: &Node<'_>, prefix: &str, contents: &mut Contents) -> Result<(), 
     Ok(())
 }
 
+/// What a `CuDNNLSTM` is called.
+const CUDNN: &str = "cu_dnnlstm";
 /// Classes that hold LSTMs, in the order in which they are listed where the file tells none.
-const CLASSES: [&str; 3] = ["lstm", "bidirectional", "rnn"];
+const CLASSES: [&str; 4] = ["lstm", CUDNN, "bidirectional", "rnn"];
 /// Groups at the root that are not layers.
 const NOT_LAYERS: [&str; 2] = ["optimizer", "metrics"];
 
@@ -160,19 +161,14 @@ fn unconfigured(node: &Node<'_>, stem: &str, path: &str, contents: &mut Contents
         None => None,
     };
     let name = name.unwrap_or_else(|| path.to_owned());
-    if stem == "cu_dnnlstm" {
-        return Err(Problem::CudnnLstm { layer: name });
-    }
     if node.child("forward_layer")?.is_some() {
         if holds_lstm(node, "forward_layer", false)? {
-            contents.push(&name, pair(node, &name, None)?);
-            return Ok(());
+            return pair(node, &name, None, contents);
         }
     } else if container(node)?.is_some() {
         return scan(node, &format!("{path}/"), contents);
-    } else if stem == "lstm" || holds_lstm(node, "", true)? {
-        contents.push(&name, LayerKind::Lstm(lstm(node, &name, None)?));
-        return Ok(());
+    } else if stem == "lstm" || stem == CUDNN || holds_lstm(node, "", true)? {
+        return single(node, &name, None, contents);
     } else if vars.is_none() && node.child("cell")?.is_none() {
         // A list of layers; layers themselves have `vars`.
         return scan(node, &format!("{path}/"), contents);
@@ -180,6 +176,7 @@ fn unconfigured(node: &Node<'_>, stem: &str, path: &str, contents: &mut Contents
     let mut arrays = Vec::new();
     collect(node, "", &mut arrays)?;
     if !arrays.is_empty() {
+        place_others(node, &name, None, stem, &arrays, contents);
         contents.other_layers.push(OtherLayer { name, class: None, arrays });
     }
     Ok(())
@@ -188,12 +185,15 @@ fn unconfigured(node: &Node<'_>, stem: &str, path: &str, contents: &mut Contents
 /// Whether the layer at `node`/`direction` has the arrays of an LSTM: all of them exactly, or so that
 /// nothing else than an LSTM could be meant.
 fn holds_lstm(node: &Node<'_>, direction: &str, exactly: bool) -> Result<bool, Problem> {
-    let path = match direction {
-        "" => "cell/vars".to_owned(),
-        _ => format!("{direction}/cell/vars"),
+    let below = |path: &str| {
+        node.child(if direction.is_empty() { path.to_owned() } else { format!("{direction}/{path}") }.as_str())
     };
-    let Some(vars) = node.child(&path)? else {
-        return Ok(false);
+    let (vars, gates) = match below("cell/vars")? {
+        Some(vars) => (vars, 4),
+        None => match below("vars")? {
+            Some(vars) => (vars, 8),
+            None => return Ok(false),
+        },
     };
     let names = vars.dataset_names()?;
     if !matches!(names.len(), 2 | 3) {
@@ -204,19 +204,46 @@ fn holds_lstm(node: &Node<'_>, direction: &str, exactly: bool) -> Result<bool, P
         return Ok(false);
     };
     let bias = shapes.get(2);
+    let units = recurrent.shape.first().copied().unwrap_or(0);
+    // A CuDNNLSTM has no cell, and neither have most other layers: only its bias says what it is.
+    if gates == 8 {
+        return Ok(bias
+            .is_some_and(|b| Some(b.shape.as_slice()) == units.checked_mul(8).as_ref().map(std::slice::from_ref))
+            && shapes_say_lstm(kernel, recurrent, bias));
+    }
     if !shapes_say_lstm(kernel, recurrent, bias) {
         return Ok(false);
     }
     let columns = kernel.shape.get(1).copied().unwrap_or(0);
-    let units = recurrent.shape.first().copied().unwrap_or(0);
     let fits = recurrent.shape == [units, columns]
         && units.checked_mul(4) == Some(columns)
         && bias.is_none_or(|b| b.shape == [columns]);
     Ok(fits || !exactly)
 }
 
-fn lstm(node: &Node<'_>, layer: &str, config: Option<&LstmConfig>) -> Result<Lstm, Problem> {
-    let vars = node.expect_child("cell/vars")?;
+fn single(
+    node: &Node<'_>,
+    layer: &str,
+    config: Option<(&String, &LstmConfig)>,
+    contents: &mut Contents,
+) -> Result<(), Problem> {
+    let (lstm, places) = lstm(node, layer, Half::Whole, config.map(|c| c.1))?;
+    contents.push(layer, LayerKind::Lstm(lstm));
+    contents.place(config.map(|c| c.0.as_str()), places);
+    Ok(())
+}
+
+/// Reads one LSTM, and says where its arrays lie if they can be replaced.
+fn lstm(node: &Node<'_>, layer: &str, half: Half, config: Option<&LstmConfig>) -> Result<(Lstm, Vec<Place>), Problem> {
+    let layer = format!("{layer}{}", half.suffix());
+    // A CuDNNLSTM has its arrays itself, an LSTM in its cell.
+    let (vars, cudnn) = match node.child("cell/vars")? {
+        Some(vars) => (vars, false),
+        None => match node.child("vars")? {
+            Some(vars) if !vars.dataset_names()?.is_empty() => (vars, true),
+            _ => (node.expect_child("cell/vars")?, false),
+        },
+    };
     let names = vars.dataset_names()?;
     let expected: &[&str] = if names.len() == 2 { &["0", "1"] } else { &["0", "1", "2"] };
     if names != expected {
@@ -230,24 +257,65 @@ fn lstm(node: &Node<'_>, layer: &str, config: Option<&LstmConfig>) -> Result<Lst
         recurrent_kernel: vars.array("1")?,
         bias: if names.len() == 3 { Some(vars.array("2")?) } else { None },
         config: config.cloned(),
+        stored: Stored::Plain,
     };
-    lstm.check(layer)?;
-    Ok(lstm)
+    if cudnn {
+        let lstm = lstm.from_cudnn(&layer)?;
+        lstm.check(&layer)?;
+        return Ok((lstm, Vec::new()));
+    }
+    lstm.check(&layer)?;
+    let arrays = [Some(&lstm.kernel), Some(&lstm.recurrent_kernel), lstm.bias.as_ref()];
+    let roles = [Role::Kernel, Role::RecurrentKernel, Role::Bias];
+    let places = arrays.into_iter().flatten().zip(roles).zip(expected);
+    let places = places.map(|((array, role), name)| Place {
+        half,
+        role,
+        dataset: vars.path_of(name),
+        shape: array.shape.clone(),
+    });
+    let places = places.collect();
+    Ok((lstm, places))
 }
 
 fn pair(
     node: &Node<'_>,
     layer: &str,
-    config: Option<(&LstmConfig, &LstmConfig, &String)>,
-) -> Result<LayerKind, Problem> {
-    let one = |group: &str, direction: &str, config| {
-        lstm(&node.expect_child(group)?, &format!("{layer}, {direction}"), config)
-    };
-    Ok(LayerKind::Bidirectional {
-        forward: one("forward_layer", "forward", config.map(|c| c.0))?,
-        backward: one("backward_layer", "backward", config.map(|c| c.1))?,
-        merge_mode: config.map(|c| c.2.clone()),
-    })
+    config: Option<(&String, &LstmConfig, &LstmConfig, &String)>,
+    contents: &mut Contents,
+) -> Result<(), Problem> {
+    let one = |group: &str, half, config| lstm(&node.expect_child(group)?, layer, half, config);
+    let (forward, mut places) = one("forward_layer", Half::Forward, config.map(|c| c.1))?;
+    let (backward, more) = one("backward_layer", Half::Backward, config.map(|c| c.2))?;
+    places.extend(more);
+    let merge_mode = config.map(|c| c.3.clone());
+    contents.push(layer, LayerKind::Bidirectional { forward, backward, merge_mode });
+    contents.place(config.map(|c| c.0.as_str()), places);
+    Ok(())
+}
+
+/// Notes where the arrays of a layer lie that is no LSTM. `stem` is its class in snake case.
+fn place_others(
+    node: &Node<'_>,
+    layer: &str,
+    class: Option<&str>,
+    stem: &str,
+    arrays: &[OtherArray],
+    contents: &mut Contents,
+) {
+    contents.slots.extend(arrays.iter().map(|array| Slot {
+        layer: layer.to_owned(),
+        class: class.map(str::to_owned),
+        half: Half::Whole,
+        role: match (stem, array.name.as_str()) {
+            ("dense", "vars/0") => Role::Kernel,
+            ("dense", "vars/1") => Role::Bias,
+            ("embedding", "vars/0") => Role::Embeddings,
+            (_, name) => Role::Other(name.to_owned()),
+        },
+        dataset: node.path_of(&array.name),
+        shape: array.shape.clone(),
+    }));
 }
 
 /// All arrays below `node`, by their path from it.

@@ -26,6 +26,7 @@ fn lstm(k: usize, inputs: usize, units: usize, bias: bool) -> Lstm {
         recurrent_kernel: array(k + 1, &[units, 4 * units]),
         bias: bias.then(|| array(k + 2, &[4 * units])),
         config: None,
+        stored: keras_file::Stored::Plain,
     }
 }
 

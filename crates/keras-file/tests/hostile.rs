@@ -13,13 +13,16 @@ fn golden(file: &str) -> Vec<u8> {
     std::fs::read(golden.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
 }
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 9] = [
     "basic/keras2/legacy_weights.h5",
     "bidirectional/keras2/model.h5",
     "basic/keras3/model.h5",
     "bidirectional/keras2/model.weights.h5",
     "basic/keras2/model.keras",
     "stack_bidirectional/keras3/model.keras",
+    "../../crates/keras-file/tests/models/old/cudnn_both_ways.weights.h5",
+    "../../crates/keras-file/tests/models/old/cudnn_stack.legacy.h5",
+    "../../crates/keras-file/tests/models/old/keras1_both_ways.model.h5",
 ];
 
 fn problem(bytes: Vec<u8>) -> Problem {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use keras_file::{Dtype, KerasFile, Layer, LayerKind, Lstm, Problem};
+use keras_file::{Dtype, KerasFile, Layer, LayerKind, Lstm};
 
 fn models(writer: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(writer)
@@ -113,14 +113,6 @@ fn element_types_are_noted_and_rounding_is_admitted() {
                 assert_eq!((kernel.stored_as, kernel.lossy), (dtype, lossy), "{writer}/{model}.{ending}");
             }
         }
-    }
-}
-
-#[test]
-fn cudnn_layers_are_refused_by_name() {
-    for ending in ["keras", "weights.h5", "model.h5", "legacy.h5"] {
-        let error = keras_file::read(&models(&format!("keras2/cudnn.{ending}"))).expect_err("a CuDNNLSTM");
-        assert!(matches!(error.problem(), Problem::CudnnLstm { layer } if layer == "cu_dnnlstm"), "{error}");
     }
 }
 

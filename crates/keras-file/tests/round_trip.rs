@@ -1,6 +1,6 @@
 //! What `encode` writes, `decode` reads back, bit for bit and in order.
 
-use keras_file::{Array, Format, Layer, LayerKind, Lstm, LstmConfig, Target};
+use keras_file::{Array, Format, Layer, LayerKind, Lstm, LstmConfig, Stored, Target};
 
 /// An LSTM whose every value is different, also from those of other seeds.
 fn lstm(seed: usize, inputs: usize, units: usize) -> Lstm {
@@ -24,6 +24,7 @@ fn lstm(seed: usize, inputs: usize, units: usize) -> Lstm {
             zero_output_for_mask: false,
             stateful: false,
         }),
+        stored: Stored::Plain,
     }
 }
 

@@ -1,0 +1,128 @@
+//! CuDNNLSTM and Keras 1 layers (`models/make_old.py`): read as Keras 2's own loader converts them, bit for bit.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use keras_file::{Array, KerasFile, Layer, LayerKind, Lstm, Stored};
+
+fn old(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/old").join(file)
+}
+
+fn read(file: &str) -> KerasFile {
+    keras_file::read(&old(file)).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn directions(layer: &Layer) -> Vec<&Lstm> {
+    match &layer.kind {
+        LayerKind::Lstm(lstm) => vec![lstm],
+        LayerKind::Bidirectional { forward, backward, .. } => vec![forward, backward],
+    }
+}
+
+fn arrays(layer: &Layer) -> Vec<&Array> {
+    directions(layer)
+        .into_iter()
+        .flat_map(|l| [Some(&l.kernel), Some(&l.recurrent_kernel), l.bias.as_ref()])
+        .flatten()
+        .collect()
+}
+
+#[test]
+fn every_layer_is_read_as_keras_2_converts_it() {
+    let expected: HashMap<String, _> = keras_file::read_arrays(&old("expected.npz"))
+        .expect("expected.npz of make_old.py")
+        .into_iter()
+        .map(|a| (a.name.clone(), a))
+        .collect();
+    let mut compared = 0;
+    for (files, stored) in [
+        (["cudnn_stack", "cudnn_both_ways"].as_slice(), Stored::Cudnn),
+        (&["keras1", "keras1_theano", "keras1_gpu", "keras1_both_ways"], Stored::Keras1),
+    ] {
+        for name in files {
+            for ending in ["legacy.h5", "weights.h5", "model.h5", "keras"] {
+                let file = format!("{name}.{ending}");
+                if !old(&file).exists() {
+                    continue;
+                }
+                let found = read(&file);
+                // Keras 2 does not write names into this format: the groups are called after the classes.
+                let nameless = ending == "weights.h5";
+                let names: &[&str] = match *name {
+                    "cudnn_stack" => &["a", "b"],
+                    "cudnn_both_ways" if nameless => &["last", "bi"],
+                    "cudnn_both_ways" => &["bi", "last"],
+                    "keras1" if ending == "legacy.h5" => &["lstm_1", "lstm_2"],
+                    "keras1_both_ways" => &["bidirectional_1"],
+                    _ => &["lstm_1"],
+                };
+                assert_eq!(found.layers.len(), names.len(), "{file}");
+                for (layer, name) in found.layers.iter().zip(names) {
+                    assert!(nameless || layer.name == *name, "{file}: {}", layer.name);
+                    assert!(directions(layer).iter().all(|l| l.stored == stored), "{file}");
+                    for (i, array) in arrays(layer).into_iter().enumerate() {
+                        let expected = &expected[&format!("{file}/{name}/{i}")];
+                        assert_eq!(array.shape, expected.shape, "{file} {name} {i}");
+                        let values = array.data.iter().map(|v| f64::from(*v).to_bits());
+                        assert!(values.eq(expected.values.iter().map(|v| v.to_bits())), "{file} {name} {i}");
+                        compared += 1;
+                    }
+                }
+                // Nothing may be put where its layout is another.
+                assert!(found.slots.iter().all(|s| s.layer.starts_with("dense")), "{file}: {:?}", found.slots);
+            }
+        }
+    }
+    assert_eq!(compared, 4 * 6 + 4 * 9 + 6 + 3 + 3 + 6 + 3 + 6);
+}
+
+#[test]
+fn old_layers_bring_their_settings() {
+    let config = |l: &Lstm| l.config.clone().expect("a configuration");
+    for ending in ["model.h5", "keras"] {
+        let file = read(&format!("cudnn_stack.{ending}"));
+        let first = config(directions(&file.layers[0])[0]);
+        assert_eq!((first.activation.as_str(), first.recurrent_activation.as_str()), ("tanh", "sigmoid"));
+        assert!(first.use_bias && first.return_sequences && !config(directions(&file.layers[1])[0]).return_sequences);
+    }
+    let file = read("keras1.model.h5");
+    assert_eq!(file.keras_version.as_deref(), Some("1.2.2"));
+    assert_eq!(config(directions(&file.layers[0])[0]).recurrent_activation, "hard_sigmoid");
+    let file = read("keras1_both_ways.model.h5");
+    let LayerKind::Bidirectional { forward, backward, merge_mode } = &file.layers[0].kind else {
+        panic!("one direction")
+    };
+    assert_eq!((config(forward).recurrent_activation.as_str(), merge_mode.as_deref()), ("sigmoid", Some("sum")));
+    assert!(!config(forward).go_backwards && config(backward).go_backwards);
+}
+
+/// Files of real projects; `GATEWISE_REAL` says where they are.
+fn real(file: &str) -> Option<PathBuf> {
+    let given = std::env::var_os("GATEWISE_REAL").map(PathBuf::from);
+    let root = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/real"));
+    let path = root.join(file);
+    if !path.exists() {
+        eprintln!("SKIPPED: {} is not there; set GATEWISE_REAL", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+#[test]
+fn textgenrnn_is_read() {
+    if let Some(path) = real("textgenrnn-h5/textgenrnn_weights.hdf5") {
+        let file = keras_file::read(&path).unwrap_or_else(|e| panic!("{e}"));
+        let names: Vec<_> = file.layers.iter().map(|l| l.name.as_str()).collect();
+        assert_eq!(names, ["rnn_1", "rnn_2"]);
+        assert!(file.layers.iter().all(|l| directions(l)[0].stored == Stored::Cudnn));
+        let shapes: Vec<_> = arrays(&file.layers[0]).iter().map(|a| a.shape.clone()).collect();
+        assert_eq!(shapes, [vec![100, 512], vec![128, 512], vec![512]]);
+    }
+    if let Some(path) = real("textgenrnn-h5/textgenrnn_weights_2017.hdf5") {
+        let file = keras_file::read(&path).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(file.layers.len(), 1);
+        assert_eq!(directions(&file.layers[0])[0].stored, Stored::Plain);
+        assert_eq!(file.layers[0].name, "rnn");
+    }
+}
