@@ -1,6 +1,7 @@
 //! Zip archives of untrusted content, and `.keras`: one of `metadata.json`, `config.json` and `model.weights.h5`.
 
 use std::io::{Cursor, Read, Write};
+use std::ops::Range;
 
 use serde::Deserialize;
 use zip::read::ZipReadOptions;
@@ -150,6 +151,91 @@ pub(crate) fn content(
     Ok((name, content))
 }
 
+/// The weights of a `.keras` archive, where they can be changed: stored uncompressed, with the checksum in both headers.
+#[derive(Debug)]
+pub(crate) struct StoredWeights {
+    /// The HDF5 content, in the whole archive.
+    pub(crate) content: Range<usize>,
+    checksums: [Range<usize>; 2],
+}
+
+/// Where the CRC-32 of a member is in its own header and in its entry of the directory, and how these begin.
+const CHECKSUMS: [(u64, &[u8; 4]); 2] = [(14, b"PK\x03\x04"), (16, b"PK\x01\x02")];
+
+/// Finds the weights in the bytes of an archive, which has been unpacked before.
+pub(crate) fn stored_weights(bytes: &[u8]) -> Result<StoredWeights, Problem> {
+    let mut zip = open(bytes)?;
+    let zip_problem = |source| Problem::Zip { member: WEIGHTS.to_owned(), source };
+    let file = zip.by_name(WEIGHTS).map_err(zip_problem)?;
+    let refuse = |expected: &str, found: String| Problem::Unreplaceable {
+        what: format!("zip member {WEIGHTS:?}"),
+        expected: expected.to_owned(),
+        found,
+    };
+    if file.compression() != CompressionMethod::Stored || file.encrypted() {
+        let found = format!("{}; pack the archive again with method stored", file.compression());
+        return Err(refuse("it uncompressed, as Keras stores it", found));
+    }
+    let range = |start: u64, length: u64| {
+        let end = start.checked_add(length)?;
+        let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
+        (range.end <= bytes.len()).then_some(range)
+    };
+    let content = file.data_start().and_then(|start| range(start, file.size()));
+    let crc = file.crc32();
+    let headers = [file.header_start(), file.central_header_start()];
+    let at = |(header, (offset, signature)): (u64, (u64, &[u8; 4]))| {
+        let begins = range(header, 4).and_then(|r| bytes.get(r)) == Some(signature.as_slice());
+        let field = range(header.checked_add(offset)?, 4)?;
+        // A member written as a stream has its checksum behind the content instead.
+        (begins && bytes.get(field.clone()) == Some(&crc.to_le_bytes())).then_some(field)
+    };
+    let mut fields = headers.into_iter().zip(CHECKSUMS).map(at);
+    match (content, fields.next().flatten(), fields.next().flatten()) {
+        (Some(content), Some(local), Some(central)) => Ok(StoredWeights { content, checksums: [local, central] }),
+        _ => Err(refuse("its checksum in its header and in the directory", "something else there".to_owned())),
+    }
+}
+
+impl StoredWeights {
+    /// Makes the checksums in `archive` those of its content.
+    pub(crate) fn update_checksum(&self, archive: &mut [u8]) {
+        let crc = crc32(archive.get(self.content.clone()).unwrap_or_default()).to_le_bytes();
+        for field in &self.checksums {
+            if let Some(field) = archive.get_mut(field.clone()) {
+                field.copy_from_slice(&crc);
+            }
+        }
+    }
+}
+
+/// CRC-32 as zip uses it: reflected, polynomial 0x04c11db7.
+fn crc32(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = table();
+    let step = |crc: u32, byte: &u8| {
+        let [low, ..] = crc.to_le_bytes();
+        crc >> 8 ^ TABLE.get(usize::from(low ^ byte)).copied().unwrap_or(0)
+    };
+    !bytes.iter().fold(!0, step)
+}
+
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler, on constants")]
+const fn table() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+}
+
 /// Packs a `.keras` archive; the same content gives the same bytes.
 pub(crate) fn pack(keras_version: &str, config: &str, weights: &[u8]) -> Result<Vec<u8>, Problem> {
     // A date is required; a fixed one keeps the bytes the same from run to run.
@@ -174,4 +260,13 @@ pub(crate) fn pack_members(members: &[(&str, &[u8])]) -> Result<Vec<u8>, Problem
         zip.write_all(content).map_err(|e| Problem::ZipWrite(e.into()))?;
     }
     Ok(zip.finish().map_err(Problem::ZipWrite)?.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_checksum_is_that_of_zip() {
+        assert_eq!(super::crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(super::crc32(b""), 0);
+    }
 }

@@ -146,7 +146,7 @@ impl Cell {
         };
         // As Keras 2 does, by the bias alone: it takes either layer's arrays for either class.
         if lstm.has_two_biases() {
-            let lstm = lstm.from_cudnn(&layer)?;
+            let lstm = lstm.into_plain(&layer)?;
             lstm.check(&layer)?;
             return Ok((lstm, Vec::new()));
         }

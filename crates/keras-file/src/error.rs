@@ -20,6 +20,7 @@ enum Doing {
     ReadingArrays(PathBuf),
     Decoding,
     Encoding,
+    Replacing,
 }
 
 impl Error {
@@ -29,6 +30,10 @@ impl Error {
 
     pub(crate) fn encoding(problem: Problem) -> Self {
         Self { doing: Doing::Encoding, problem: Box::new(problem) }
+    }
+
+    pub(crate) fn replacing(problem: Problem) -> Self {
+        Self { doing: Doing::Replacing, problem: Box::new(problem) }
     }
 
     pub(crate) fn in_arrays(problem: Problem, file: &Path) -> Self {
@@ -45,7 +50,7 @@ impl Error {
     pub fn file(&self) -> Option<&Path> {
         match &self.doing {
             Doing::Reading(file) | Doing::ReadingArrays(file) => Some(file),
-            Doing::Decoding | Doing::Encoding => None,
+            Doing::Decoding | Doing::Encoding | Doing::Replacing => None,
         }
     }
 
@@ -67,6 +72,7 @@ impl fmt::Display for Error {
             Doing::ReadingArrays(file) => write!(f, "reading arrays from {}", file.display()),
             Doing::Decoding => write!(f, "decoding a Keras file"),
             Doing::Encoding => write!(f, "encoding a Keras file"),
+            Doing::Replacing => write!(f, "replacing arrays in a Keras file"),
         }?;
         write!(f, ": {}", self.problem)
     }
@@ -326,6 +332,24 @@ pub enum Problem {
         /// What the target format needs.
         expected: String,
         /// What was given.
+        found: String,
+    },
+
+    /// An array of a file cannot be replaced.
+    #[error("{what}: expected {expected}, found {found}")]
+    Unreplaceable {
+        /// Which array, or part of the file.
+        what: String,
+        /// What would be needed.
+        expected: String,
+        /// What is there, or what was given.
+        found: String,
+    },
+
+    /// HDF5 was asked for.
+    #[error("expected an HDF5 file, found {found}")]
+    NotHdf5 {
+        /// The first bytes, or "an empty file".
         found: String,
     },
 

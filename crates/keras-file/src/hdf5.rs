@@ -2,9 +2,12 @@
 //!
 //! Nothing else in this crate sees `hdf5_pure` values, so that every read passes the same guards.
 
+mod arrays;
+mod locate;
 mod write;
 
 use std::cell::Cell;
+use std::path::Path;
 
 use hdf5_pure::{Datatype, DatatypeByteOrder, File, FormatError, Group, Layout};
 
@@ -12,6 +15,9 @@ use crate::error::Problem;
 use crate::layer::{Array, Dtype, OtherArray};
 use crate::tensor;
 
+pub(crate) use arrays::read as read_arrays;
+pub use arrays::{Elements, Hdf5Array};
+pub(crate) use locate::Location;
 pub(crate) use write::Tree;
 
 /// Deepest group that is followed. Keras nests a few groups per level of model nesting; a damaged
@@ -38,6 +44,11 @@ impl Hdf5 {
         hdf5_pure::is_hdf5_bytes(bytes)
     }
 
+    /// The same of a file, of which only the beginning is read.
+    pub(crate) fn is(path: &Path) -> std::io::Result<bool> {
+        hdf5_pure::is_hdf5(path)
+    }
+
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> Result<Self, Problem> {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let file = File::from_bytes(bytes).map_err(|source| Problem::Hdf5 { object: "/".to_owned(), source })?;
@@ -48,6 +59,11 @@ impl Hdf5 {
             return Err(Problem::Truncated { expected: end, found: length });
         }
         Ok(Self { file, length, objects_left: Cell::new(MAX_OBJECTS) })
+    }
+
+    /// Bytes that a compressed dataset may become.
+    fn inflated_limit(&self) -> u64 {
+        MAX_CHUNKED_BYTES.min(self.length.saturating_mul(MAX_COMPRESSION))
     }
 
     pub(crate) fn root(&self) -> Node<'_> {
@@ -219,11 +235,18 @@ impl<'a> Node<'a> {
         let Some((dtype, big_endian)) = float_type(&datatype) else {
             return Err(Problem::Dtype { dataset: path, found: datatype.to_string() });
         };
+        let (shape, raw) = self.raw(&dataset, name, tensor::width(dtype))?;
+        let (data, lossy) = tensor::floats(dtype, big_endian, &raw);
+        Ok(Array { shape, data, stored_as: dtype, lossy })
+    }
+
+    /// Shape and bytes of the dataset `name`, whose elements have `width` bytes.
+    fn raw(&self, dataset: &hdf5_pure::Dataset, name: &str, width: usize) -> Result<(Vec<usize>, Vec<u8>), Problem> {
+        let path = self.path_of(name);
         let shape = dataset.shape().map_err(self.failed(name))?;
-        let width = tensor::width(dtype) as u64;
-        let bytes = shape.iter().try_fold(width, |n, d| n.checked_mul(*d));
+        let bytes = shape.iter().try_fold(width as u64, |n, d| n.checked_mul(*d));
         let limit = match dataset.layout().map_err(self.failed(name))? {
-            Layout::Chunked { .. } => MAX_CHUNKED_BYTES.min(self.hdf5.length.saturating_mul(MAX_COMPRESSION)),
+            Layout::Chunked { .. } => self.hdf5.inflated_limit(),
             _ => self.hdf5.length,
         };
         let Some(expected) = bytes.filter(|n| *n <= limit) else {
@@ -240,8 +263,7 @@ impl<'a> Node<'a> {
         if found != expected {
             return Err(Problem::Length { dataset: path, shape, expected, found });
         }
-        let (data, lossy) = tensor::floats(dtype, big_endian, &raw);
-        Ok(Array { shape: extents, data, stored_as: dtype, lossy })
+        Ok((extents, raw))
     }
 }
 

@@ -18,7 +18,7 @@ const KINDS: [&str; 3] = ["W", "U", "b"];
 #[derive(Debug)]
 pub(crate) enum Names {
     /// For each gate in the order of `GATES`, `W`, `U` and `b`.
-    PerGate([[String; 3]; 4]),
+    PerGate(Box<[[String; 3]; 4]>),
     /// `W`, `U` and `b`.
     Joined([String; 3]),
 }
@@ -48,7 +48,7 @@ pub(crate) fn find(weight_names: &[String]) -> Vec<(String, usize, Names)> {
                     Some([one(w)?, one(u)?, one(b)?])
                 };
                 let [i, f, c, o] = GATES;
-                Names::PerGate([gate(i)?, gate(f)?, gate(c)?, gate(o)?])
+                Names::PerGate(Box::new([gate(i)?, gate(f)?, gate(c)?, gate(o)?]))
             }
             _ => return None,
         };
@@ -88,7 +88,10 @@ impl Names {
     pub(crate) fn shapes(&self, node: &Node<'_>) -> Result<[OtherArray; 3], Problem> {
         let [w, u, b] = match self {
             Names::Joined(names) => names,
-            Names::PerGate([names, ..]) => names,
+            Names::PerGate(gates) => {
+                let [names, ..] = &**gates;
+                names
+            }
         };
         Ok([node.shape(w)?, node.shape(u)?, node.shape(b)?])
     }
@@ -99,7 +102,7 @@ impl Names {
             Names::Joined([w, u, b]) => [node.array(w)?, node.array(u)?, node.array(b)?],
             Names::PerGate(gates) => {
                 let mut kinds = [Vec::new(), Vec::new(), Vec::new()];
-                for names in gates {
+                for names in gates.iter() {
                     for (name, kind) in names.iter().zip(&mut kinds) {
                         kind.push(node.array(name)?);
                     }

@@ -56,6 +56,7 @@ mod legacy_h5;
 mod naming;
 mod npy;
 mod npz;
+mod replace;
 mod safetensors;
 mod slot;
 mod slug;
@@ -66,8 +67,10 @@ use std::path::Path;
 
 pub use encode::Target;
 pub use error::{Error, Problem};
+pub use hdf5::{Elements, Hdf5Array};
 pub use layer::{Array, Dtype, Format, KerasFile, Layer, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer, Stored};
 pub use npz::NamedArray;
+pub use replace::Replacement;
 pub use slot::{Half, Role, Slot};
 
 use hdf5::{Hdf5, Node};
@@ -119,6 +122,47 @@ pub fn encode(chains: &[Vec<Layer>], target: Target) -> Result<Vec<u8>, Error> {
 pub fn read_arrays(path: &Path) -> Result<Vec<NamedArray>, Error> {
     let bytes = std::fs::read(path).map_err(|e| Error::in_arrays(Problem::Io(e), path))?;
     npz::values(&bytes).map_err(|problem| Error::in_arrays(problem, path))
+}
+
+/// Whether a file is HDF5, Keras' or not; only its first bytes are read.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn is_hdf5(path: &Path) -> Result<bool, Error> {
+    Hdf5::is(path).map_err(|e| Error::in_arrays(Problem::Io(e), path))
+}
+
+/// Reads every dataset of numbers of an HDF5 file, sorted by path: for files that are not Keras', such as the weights
+/// of ELMo, which hold TensorFlow's variables under their names. Strings and other types are left out.
+///
+/// # Errors
+///
+/// If the file cannot be read, is no HDF5, is damaged, is nested too deep or in a circle, claims more than it could
+/// hold, or holds an integer above 2^53.
+pub fn read_hdf5_arrays(path: &Path) -> Result<Vec<Hdf5Array>, Error> {
+    let read = || {
+        let bytes = std::fs::read(path).map_err(Problem::Io)?;
+        if !Hdf5::recognises(&bytes) {
+            return Err(Problem::NotHdf5 { found: archive::beginning(&bytes) });
+        }
+        hdf5::read_arrays(&Hdf5::from_bytes(bytes)?)
+    };
+    read().map_err(|problem| Error::in_arrays(problem, path))
+}
+
+/// Replaces arrays in the bytes of a Keras file, and gives the new bytes: every byte but those of the arrays (and, in
+/// a `.keras`, the two checksums of its weights) is as before, whatever else the file holds.
+///
+/// [`KerasFile::slots`] lists what can be replaced. The values are written in the element type of the file.
+///
+/// # Errors
+///
+/// As [`decode`]; and if a replacement names no array of the file or several, has another shape, or belongs to a layer
+/// that is not [`Stored::Plain`]; if the file is a `.npz` or `.safetensors`; or if an array is chunked, compressed,
+/// shared with another layer, or of elements that are neither float32 nor float64.
+pub fn replace(bytes: &[u8], replacements: &[Replacement]) -> Result<Vec<u8>, Error> {
+    replace::replace(bytes, replacements).map_err(Error::replacing)
 }
 
 fn decode_any(bytes: Vec<u8>) -> Result<KerasFile, Problem> {

@@ -260,7 +260,7 @@ fn lstm(node: &Node<'_>, layer: &str, half: Half, config: Option<&LstmConfig>) -
         stored: Stored::Plain,
     };
     if cudnn {
-        let lstm = lstm.from_cudnn(&layer)?;
+        let lstm = lstm.into_plain(&layer)?;
         lstm.check(&layer)?;
         return Ok((lstm, Vec::new()));
     }

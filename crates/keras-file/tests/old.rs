@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use keras_file::{Array, KerasFile, Layer, LayerKind, Lstm, Stored};
+use keras_file::{Array, Elements, KerasFile, Layer, LayerKind, Lstm, Problem, Stored};
 
 fn old(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/old").join(file)
@@ -125,4 +125,59 @@ fn textgenrnn_is_read() {
         assert_eq!(directions(&file.layers[0])[0].stored, Stored::Plain);
         assert_eq!(file.layers[0].name, "rnn");
     }
+}
+
+fn elements(file: &str) -> Vec<(String, Vec<usize>, String, Vec<f64>)> {
+    let arrays = keras_file::read_hdf5_arrays(&old(file)).unwrap_or_else(|e| panic!("{e}"));
+    let values = |e: Elements| match e {
+        Elements::Float32(v) => v.into_iter().map(f64::from).collect(),
+        Elements::Float64(v) => v,
+    };
+    arrays.into_iter().map(|a| (a.name, a.shape, a.dtype, values(a.data))).collect()
+}
+
+#[test]
+fn hdf5_that_is_not_keras_is_listed_by_path() {
+    assert!(
+        matches!(keras_file::read(&old("foreign.hdf5")), Err(e) if matches!(e.problem(), Problem::UnknownLayout { .. }))
+    );
+    let found = elements("foreign.hdf5");
+    let names: Vec<_> = found.iter().map(|a| (a.0.as_str(), a.1.clone(), a.2.as_str())).collect();
+    let expected = [
+        ("RNN_0/Cell0/B", vec![8], "float64"),
+        ("RNN_0/Cell0/W_0", vec![3, 8], "float32"),
+        ("big", vec![4], "float32"),
+        ("gz", vec![2, 3], "uint8"),
+        ("half", vec![4], "float16"),
+        ("packed", vec![2, 3], "uint8"),
+        ("steps", vec![], "int64"),
+    ];
+    assert_eq!(names, expected);
+    let counted = |n: u8| (0..n).map(f64::from).collect::<Vec<_>>();
+    let of = |i: usize| found[i].3.clone();
+    assert_eq!([of(2), of(3), of(4), of(6)], [counted(4), counted(6), counted(4), vec![-7.0]]);
+}
+
+#[test]
+fn a_group_that_contains_itself_ends() {
+    let error = keras_file::read_hdf5_arrays(&old("circle.hdf5")).expect_err("a circle");
+    assert!(matches!(error.problem(), Problem::TooLarge { .. }), "{error}");
+}
+
+#[test]
+fn hdf5_is_told_by_its_beginning() {
+    assert!(keras_file::is_hdf5(&old("foreign.hdf5")).expect("a file"));
+    assert!(!keras_file::is_hdf5(&old("expected.npz")).expect("a file"));
+    assert!(keras_file::is_hdf5(&old("nowhere")).is_err());
+    let error = keras_file::read_hdf5_arrays(&old("expected.npz")).expect_err("no HDF5");
+    assert!(matches!(error.problem(), Problem::NotHdf5 { .. }), "{error}");
+}
+
+#[test]
+fn elmo_is_listed() {
+    let Some(path) = real("elmo-fixture-h5/lm_weights.hdf5") else { return };
+    let arrays = keras_file::read_hdf5_arrays(&path).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(arrays.len(), 33);
+    let w = arrays.iter().find(|a| a.name == "RNN_1/RNN/MultiRNNCell/Cell1/LSTMCell/W_0").expect("its kernel");
+    assert_eq!((w.shape.as_slice(), w.dtype.as_str()), ([32, 256].as_slice(), "float32"));
 }

@@ -61,5 +61,25 @@ def by_group(file, model, width):  # load_weights of a full model takes its grou
     for l in model.layers:
         for i, a in enumerate(l.get_weights()): expected['%s/%s/%d' % (file, l.name, i)] = a
 by_group('keras1.model.h5', [lstm('lstm_1', 3)], 4); by_group('keras1_both_ways.model.h5', [L.Bidirectional(lstm('x', 3), name='bidirectional_1', merge_mode='sum')], 4)
-# Every LSTM as Keras 2 sees the file, by number of array.
+# Every layer as Keras 2 sees the file, by number of array.
 np.savez(path('expected.npz'), **expected)
+
+# Files that hold the same LSTM in ways in which nothing can be replaced.
+def one(file, **how):
+    with h5py.File(path(file), 'w') as f:
+        f.attrs['keras_version'] = b'2.15.0'; f.attrs['backend'] = b'tensorflow'; names = ['lstm', 'other'] if how.get('linked') else ['lstm']; f.attrs['layer_names'] = [n.encode() for n in names]
+        g = f.create_group('lstm'); g.attrs['weight_names'] = [b'kernel:0', b'recurrent_kernel:0', b'bias:0']
+        more = {k: v for k, v in how.items() if k != 'linked'}
+        for n, shape in (('kernel:0', (4, 12)), ('recurrent_kernel:0', (3, 12)), ('bias:0', (12,))): g.create_dataset(n, data=random(*shape), **more)
+        if how.get('linked'): f['other'] = g  # a hard link
+one('chunked.legacy.h5', chunks=True); one('compressed.legacy.h5', compression='gzip', shuffle=True); one('linked.legacy.h5', linked=True)
+import zipfile
+keras.backend.clear_session(); keras.Sequential([keras.Input((None, 4)), L.LSTM(3, name='lstm')]).save(path('deflated.keras'))
+with zipfile.ZipFile(path('deflated.keras')) as z: members = [(n, z.read(n)) for n in z.namelist()]
+with zipfile.ZipFile(path('deflated.keras'), 'w', zipfile.ZIP_DEFLATED) as z:
+    for n, c in members: z.writestr(n, c)
+# Not Keras at all: names of TensorFlow, several types, a scalar, text, and a group that contains itself.
+with h5py.File(path('foreign.hdf5'), 'w') as f:
+    f['RNN_0/Cell0/W_0'] = random(3, 8); f['RNN_0/Cell0/B'] = random(8).astype('f8'); f['half'] = np.arange(4, dtype='f2'); f['big'] = np.arange(4, dtype='>f4')
+    f['steps'] = np.int64(-7); f['text'] = 'left out'; f['gz'] = f.create_dataset('packed', data=np.arange(6, dtype='u1').reshape(2, 3), compression='gzip')
+with h5py.File(path('circle.hdf5'), 'w') as f: f['a/x'] = random(2); f['a/again'] = f['a']
