@@ -6,6 +6,9 @@ use crate::table::mask;
 use crate::table_writer::{BlockType, TableWriter};
 use proptest::prelude::*;
 
+#[path = "bundle_layout_tests.rs"]
+mod layout;
+
 /// A bundle to be written, right unless a test breaks it.
 #[derive(Clone)]
 struct Fixture {

@@ -136,6 +136,71 @@ fn shards_are_united() {
 }
 
 #[test]
+fn a_state_file_names_the_shards_by_a_pattern() {
+    let (mut first, mut second) = (Fixture::default(), Fixture::default());
+    first.add("w", 1, &[2, 3], &columns(0, 1), &floats(&[1.0, 4.0]));
+    second.add("w", 1, &[2, 3], &columns(1, 2), &floats(&[2.0, 3.0, 5.0, 6.0]));
+    let dir = tempfile::tempdir().unwrap();
+    for (name, f) in [("m-7-00000-of-00002", &first), ("m-7-00001-of-00002", &second)] {
+        std::fs::write(dir.path().join(name), f.bytes(BlockType::Stored)).unwrap();
+    }
+    for named in ["m-7-?????-of-00002", "/gone/m-7-?????-of-00002", "m-7"] {
+        std::fs::write(dir.path().join("checkpoint"), format!("model_checkpoint_path: \"{named}\"\n")).unwrap();
+        for path in [dir.path().to_owned(), dir.path().join("checkpoint"), dir.path().join("m-7")] {
+            let checkpoint = Checkpoint::open(&path).unwrap();
+            assert_eq!((checkpoint.format().as_str(), checkpoint.prefix()), ("v1", &*dir.path().join("m-7")));
+            assert_eq!(checkpoint.read("w").unwrap().to_f32().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        }
+    }
+}
+
+#[test]
+fn slices_on_any_axis() {
+    let slice = |parts: &[(i64, i64)]| TensorSlice {
+        extent: parts.iter().map(|&(start, n)| SliceExtent { start, length: Some(n).filter(|&n| n > 0) }).collect(),
+    };
+    const ALL: (i64, i64) = (0, 0);
+    let mut f = Fixture::default();
+    f.add("rows", 1, &[3, 2], &slice(&[(1, 2), ALL]), &floats(&[2.0, 3.0, 4.0, 5.0]));
+    f.add("rows", 1, &[3, 2], &slice(&[(0, 1), ALL]), &floats(&[0.0, 1.0]));
+    f.add("columns", 1, &[2, 3], &slice(&[ALL, (2, 1)]), &floats(&[2.0, 5.0]));
+    f.add("columns", 1, &[2, 3], &slice(&[ALL, (0, 2)]), &floats(&[0.0, 1.0, 3.0, 4.0]));
+    f.add("both", 1, &[2, 2], &slice(&[(0, 1), (1, 1)]), &floats(&[1.0]));
+    f.add("both", 1, &[2, 2], &slice(&[(1, 1), ALL]), &floats(&[2.0, 3.0]));
+    f.add("both", 1, &[2, 2], &slice(&[(0, 1), (0, 1)]), &floats(&[0.0]));
+    f.add("cube", 1, &[2, 2, 2], &slice(&[ALL, (1, 1), ALL]), &floats(&[2.0, 3.0, 6.0, 7.0]));
+    f.add("cube", 1, &[2, 2, 2], &slice(&[ALL, (0, 1), ALL]), &floats(&[0.0, 1.0, 4.0, 5.0]));
+    let all = f.read().unwrap();
+    assert_eq!(all.len(), 4);
+    for (name, tensor) in all {
+        let values = tensor.to_f32().unwrap();
+        assert!(values.iter().enumerate().all(|(i, &v)| v == i as f32), "{name} {values:?}");
+    }
+}
+
+#[test]
+fn every_type_and_scalars_and_nothing() {
+    let mut f = Fixture::default();
+    f.add("scalar", 1, &[], &whole(0), &floats(&[0.5]));
+    f.add("double", 2, &[2], &whole(1), &field(6, &[0.1f64.to_le_bytes(), (-2.0f64).to_le_bytes()].concat()));
+    f.add("half", 19, &[1], &whole(1), &field(13, &[0x80, 0x78]));
+    f.add("int32", 3, &[2], &whole(1), &field(7, &[&[0xff; 9][..], &[1, 5]].concat()));
+    f.add("uint8", 4, &[1], &whole(1), &field(7, &[200, 1]));
+    f.add("bool", 10, &[2], &whole(1), &field(11, &[1, 0]));
+    f.add("complex", 8, &[1], &whole(1), &field(9, &[1.0f32.to_le_bytes(), 2.0f32.to_le_bytes()].concat()));
+    f.add("nothing", 1, &[0, 4], &whole(2), &[]);
+    f.add("no_text", 7, &[0], &whole(1), &[]);
+    let all = f.read().unwrap();
+    assert_eq!((all["scalar"].to_f32().unwrap(), all["scalar"].shape()), (vec![0.5], &[][..]));
+    assert_eq!(all["double"].to_f64().unwrap(), [0.1, -2.0]);
+    assert_eq!(all["half"].to_f32().unwrap(), [1.0]);
+    assert_eq!((all["int32"].to_i64().unwrap(), all["uint8"].to_i64().unwrap()), (vec![-1, 5], vec![200]));
+    assert_eq!((all["bool"].bytes(), all["complex"].bytes().len()), (&[1, 0][..], 8));
+    assert_eq!((all["nothing"].shape(), all["nothing"].bytes().len()), (&[0, 4][..], 0));
+    assert_eq!(all["no_text"].strings().unwrap().len(), 0);
+}
+
+#[test]
 fn broken_lists_are_refused() {
     let broken = |change: fn(&mut Fixture)| {
         let mut f = Fixture::right();
