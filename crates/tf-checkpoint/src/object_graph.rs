@@ -146,10 +146,10 @@ impl ObjectGraph {
     /// that is there already.
     pub fn insert_variable(&mut self, path: &str, full_name: &str) -> Result<String, Error> {
         let wrong = |expected, found: String| Error::Unwritable { what: path.to_owned(), expected, found };
+        let names = path.split('/').map(|c| unescape(c).filter(|n| !n.is_empty())).collect::<Option<Vec<_>>>();
+        let names = names.ok_or_else(|| wrong("names with . and / escaped, / between them", "others".to_owned()))?;
         let mut at = 0usize;
-        for component in path.split('/') {
-            let name = unescape(component).filter(|n| !n.is_empty());
-            let name = name.ok_or_else(|| wrong("names with . and / escaped, / between them", component.to_owned()))?;
+        for name in names {
             let new = self.nodes.len();
             let node = self.nodes.get_mut(at).ok_or_else(|| wrong("children that are in the graph", at.to_string()))?;
             at = match node.child(&name) {
