@@ -11,12 +11,13 @@ use prost::Message;
 use crate::checkpoint::Variable;
 use crate::proto::NodeDef;
 use crate::source::{Source, describe_start};
+use crate::tensor::element_count;
 use crate::tensor_proto::{self, Missing};
 use crate::wire::{Fields, Malformed, Value};
 use crate::{DType, Error, Tensor};
 
-/// A constant that repeats one value is unpacked up to this many bytes: the size of no kernel that repeats.
-const REPEATED: usize = 256 << 20;
+/// Constants that repeat a value may unpack to this many bytes in all: each takes but a few bytes of the file.
+const REPEATED: usize = 1 << 30;
 /// Protocol buffers are not written beyond this.
 const MAX_MESSAGE: u64 = 2 << 30;
 
@@ -27,6 +28,8 @@ const MAX_MESSAGE: u64 = 2 << 30;
 pub(crate) struct FrozenGraph {
     source: Source,
     constants: BTreeMap<String, Constant>,
+    /// Bytes that the constants that repeat a value unpack to.
+    repeated: usize,
 }
 
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl FrozenGraph {
                 return Err(Error::NotAGraph { path: path.to_owned(), found, hint });
             }
         }
-        let mut graph = FrozenGraph { source, constants: BTreeMap::new() };
+        let mut graph = FrozenGraph { source, constants: BTreeMap::new(), repeated: 0 };
         let (mut nodes, mut variables, mut floats) = (0usize, 0usize, false);
         for field in Fields::new(&bytes) {
             let (1, Value::Bytes(node)) = field.map_err(|e| graph.message("graph", "GraphDef", e))? else { continue };
@@ -95,8 +98,12 @@ impl FrozenGraph {
         let wrong = |expected, found| self.wrong(&shown, expected, found);
         let (dtype, shape) =
             tensor_proto::head(value).map_err(|e| wrong("a constant with a type and a shape", e.to_string()))?;
-        if dtype.size().is_none() {
-            return Ok(false);
+        let Some(size) = dtype.size() else { return Ok(false) };
+        let unpacked = element_count(&shape).and_then(|n| n.checked_mul(size));
+        let unpacked = unpacked.ok_or_else(|| wrong("a shape that fits memory", format!("{shape:?}")))?;
+        let repeated = if unpacked > value.len() { self.repeated.saturating_add(unpacked) } else { self.repeated };
+        if repeated > REPEATED {
+            return Err(wrong("constants that repeat a value to at most 1 GiB in all", format!("{repeated} bytes")));
         }
         let name = std::str::from_utf8(name).map_err(|_| wrong("a name in UTF-8", "other bytes".to_owned()))?;
         let place =
@@ -107,6 +114,7 @@ impl FrozenGraph {
         if self.constants.insert(name.to_owned(), constant).is_some() {
             return Err(self.wrong(&shown, "one constant of each name", "two".to_owned()));
         }
+        self.repeated = repeated;
         Ok(weight)
     }
 

@@ -130,8 +130,8 @@ fn broken_constants_are_refused() {
     for (value, part) in [
         (tensor(1, &[3], &field(4, &[0; 8])), "8 bytes of values where 12 belong"),
         (tensor(1, &[1], &field(5, &[0; 8])), "8 bytes of values where 4 belong"),
-        (tensor(1, &[1 << 40], &field(5, &[0; 4])), "one value repeated to 4398046511104 bytes"),
-        (tensor(1, &[i64::MAX, 8], &[]), "a shape that is not one"),
+        (tensor(1, &[1 << 40], &field(5, &[0; 4])), "found 4398046511104 bytes"),
+        (tensor(1, &[i64::MAX, 8], &[]), "a shape that fits memory"),
         (tensor(1, &[-1], &[]), "a shape that is not one"),
         (tensor(3, &[1], &[0x3d, 0, 0, 0, 0]), "a value out of range for int32"),
     ] {
@@ -139,6 +139,8 @@ fn broken_constants_are_refused() {
         assert!(matches!(&error, Error::Entry { variable, .. } if variable == "k"), "{error}");
         assert!(error.to_string().contains(part), "{error}");
     }
+    let many = (0..17).map(|i| constant(&i.to_string(), tensor(1, &[1 << 24], &[]))).collect();
+    assert!(error("m.pb", &graph(many).encode_to_vec()).contains("at most 1 GiB in all"));
     let twice = graph(vec![constant("k", tensor(1, &[], &[])), constant("k", tensor(1, &[], &[]))]);
     assert!(error("m.pb", &twice.encode_to_vec()).contains("one constant of each name"));
 }
