@@ -74,7 +74,24 @@ pub fn cases() -> Vec<Case> {
     names.iter().map(|n| case(n)).collect()
 }
 
+/// The golden cases in `cells`: rarer cells, wrappers and wirings, whose `case.json` says what a reader should find.
+pub fn cell_cases() -> Vec<Case> {
+    let dir = golden_dir().join("cells");
+    let entries = std::fs::read_dir(dir).expect("the folder can be listed");
+    let mut names: Vec<String> = entries
+        .map(|entry| format!("cells/{}", entry.expect("a folder entry").file_name().to_string_lossy()))
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 35, "cases of rarer cells");
+    names.iter().map(|n| case(n)).collect()
+}
+
 impl Case {
+    /// The arrays of `io.npz`, as f64: as exact as they were saved.
+    pub fn io64(&self) -> BTreeMap<String, ArrayD<f64>> {
+        npz::read64(&self.dir.join("io.npz"))
+    }
+
     /// The arrays of `io.npz`, as f32 (float64 ones rounded).
     pub fn io(&self) -> BTreeMap<String, ArrayD<f32>> {
         npz::read(&self.dir.join("io.npz"))

@@ -7,6 +7,10 @@ use std::path::Path;
 use ndarray::{ArrayD, IxDyn};
 
 pub(crate) fn read(path: &Path) -> BTreeMap<String, ArrayD<f32>> {
+    read64(path).into_iter().map(|(name, values)| (name, values.mapv(|v| v as f32))).collect()
+}
+
+pub(crate) fn read64(path: &Path) -> BTreeMap<String, ArrayD<f64>> {
     let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut archive = zip::ZipArchive::new(file).expect("npz is a zip archive");
     let mut arrays = BTreeMap::new();
@@ -21,7 +25,7 @@ pub(crate) fn read(path: &Path) -> BTreeMap<String, ArrayD<f32>> {
 }
 
 /// One version 1 `.npy`: magic, version, header length, header, data.
-fn array(bytes: &[u8]) -> ArrayD<f32> {
+fn array(bytes: &[u8]) -> ArrayD<f64> {
     assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00", "npy version 1");
     let header_end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = std::str::from_utf8(&bytes[10..header_end]).expect("an ASCII header");
@@ -36,10 +40,13 @@ fn array(bytes: &[u8]) -> ArrayD<f32> {
         .map(|s| s.trim().parse().expect("a size"))
         .collect();
     let data = &bytes[header_end..];
-    let values: Vec<f32> = match between("'descr': '", '\'') {
-        "<f4" => data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes"))).collect(),
-        "<f8" => data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("8 bytes")) as f32).collect(),
-        "<i4" => data.chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().expect("4 bytes")) as f32).collect(),
+    let values: Vec<f64> = match between("'descr': '", '\'') {
+        "<f2" => {
+            data.chunks_exact(2).map(|b| half::f16::from_le_bytes(b.try_into().expect("2 bytes")).to_f64()).collect()
+        }
+        "<f4" => data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes")).into()).collect(),
+        "<f8" => data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("8 bytes"))).collect(),
+        "<i4" => data.chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().expect("4 bytes")).into()).collect(),
         other => panic!("npy of {other}"),
     };
     ArrayD::from_shape_vec(IxDyn(&shape), values).expect("as many elements as the shape says")
