@@ -1,5 +1,8 @@
 //! One LSTM cell as TensorFlow 1.x stores it, and as Keras does.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use ndarray::{Array1, Array2};
 use thiserror::Error;
 
@@ -68,6 +71,8 @@ pub struct Peepholes {
 /// m' = σ(o + p_o ⊙ c') ⊙ φ(c')                                       then · projection, clipped to ± projection_clip
 /// ```
 ///
+/// With layer normalisation each of i, j, f, o is normalised before anything is added to it, and c' before it is clipped.
+///
 /// Source: `tensorflow/python/ops/rnn_cell_impl.py` (1.15), `BasicLSTMCell.call` and `LSTMCell.call`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tf1Cell {
@@ -125,6 +130,40 @@ pub struct ExactWeights {
     pub peepholes: Option<[Array1<f64>; 3]>,
     /// `[units, projected]`.
     pub projection: Option<Array2<f64>>,
+    /// Gamma and beta of the gates i, j, f, o and of the state, each `[units]`.
+    pub layer_norm: Option<[[Array1<f64>; 2]; 5]>,
+}
+
+impl ExactWeights {
+    /// Every weight, in a fixed order.
+    fn iter(&self) -> impl Iterator<Item = &f64> {
+        let vectors = self.peepholes.iter().flatten().chain(self.layer_norm.iter().flatten().flatten());
+        self.kernel.iter().chain(&self.bias).chain(self.projection.iter().flatten()).chain(vectors.flatten())
+    }
+}
+
+/// What rounding a cell's weights to f32 changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rounding {
+    /// Weights of the cell.
+    pub weights: usize,
+    /// Those that f32 does not hold.
+    pub changed: usize,
+    /// The largest change, as a share of the weight: at most 2⁻²⁴ but for weights near zero or near the largest f32.
+    pub largest_relative: f64,
+}
+
+impl fmt::Display for Rounding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.changed == 0 {
+            return f.write_str("held exactly");
+        }
+        write!(
+            f,
+            "{} of {} weights rounded to float32: largest relative change {:.1e}",
+            self.changed, self.weights, self.largest_relative
+        )
+    }
 }
 
 impl Tf1Cell {
@@ -147,6 +186,64 @@ impl Tf1Cell {
         };
         cell.check()?;
         Ok(cell)
+    }
+
+    /// The weights in f64: [`exact`](Self::exact) where they are held so, else the f32 ones widened.
+    pub fn weights(&self) -> Cow<'_, ExactWeights> {
+        if let Some(exact) = &self.exact {
+            return Cow::Borrowed(exact);
+        }
+        let wide = |vector: &Array1<f32>| vector.mapv(f64::from);
+        let norms = |norm: &LayerNorm| {
+            let [i, j, f, o] = &norm.gates;
+            [i, j, f, o, &norm.state].map(|n| [wide(&n.gamma), wide(&n.beta)])
+        };
+        Cow::Owned(ExactWeights {
+            kernel: self.kernel.mapv(f64::from),
+            bias: wide(&self.bias),
+            peepholes: self.peepholes.as_ref().map(|p| [wide(&p.input), wide(&p.forget), wide(&p.output)]),
+            projection: self.projection.as_ref().map(|p| p.mapv(f64::from)),
+            layer_norm: self.layer_norm.as_ref().map(norms),
+        })
+    }
+
+    /// Holds these weights: exactly where f32 does not hold every one of them, and rounded to f32 in the fields, which
+    /// is what lanes and conversion read. `epsilon` is that of a layer-normalised cell.
+    pub fn hold(&mut self, weights: ExactWeights, epsilon: f64) {
+        let narrow = |vector: &Array1<f64>| vector.mapv(|v| v as f32);
+        let norm = |[gamma, beta]: &[Array1<f64>; 2]| Norm { gamma: narrow(gamma), beta: narrow(beta) };
+        self.kernel = weights.kernel.mapv(|v| v as f32);
+        self.bias = narrow(&weights.bias);
+        self.peepholes = weights.peepholes.as_ref().map(|[input, forget, output]| Peepholes {
+            input: narrow(input),
+            forget: narrow(forget),
+            output: narrow(output),
+        });
+        self.projection = weights.projection.as_ref().map(|p| p.mapv(|v| v as f32));
+        self.layer_norm = weights.layer_norm.as_ref().map(|[i, j, f, o, state]| LayerNorm {
+            gates: [norm(i), norm(j), norm(f), norm(o)],
+            state: norm(state),
+            epsilon,
+        });
+        self.exact = None;
+        if *self.weights() != weights {
+            self.exact = Some(Box::new(weights));
+        }
+    }
+
+    /// What rounding the weights to f32 changed: nothing where [`exact`](Self::exact) is `None`.
+    pub fn rounding(&self) -> Rounding {
+        let weights = self.weights();
+        let mut rounding = Rounding { weights: 0, changed: 0, largest_relative: 0.0 };
+        for weight in weights.iter() {
+            let change = (weight - f64::from(*weight as f32)).abs();
+            rounding.weights += 1;
+            if change > 0.0 {
+                rounding.changed += 1;
+                rounding.largest_relative = rounding.largest_relative.max(change / weight.abs());
+            }
+        }
+        rounding
     }
 
     /// Checks that all shapes fit together; to be called after a field was changed by hand.
@@ -174,6 +271,20 @@ impl Tf1Cell {
             shape("peephole of the input gate", p.input.shape(), vec![units])?;
             shape("peephole of the forget gate", p.forget.shape(), vec![units])?;
             shape("peephole of the output gate", p.output.shape(), vec![units])?;
+        }
+        if let Some(norm) = &self.layer_norm {
+            for part in norm.gates.iter().chain([&norm.state]) {
+                shape("gamma of a normalisation", part.gamma.shape(), vec![units])?;
+                shape("beta of a normalisation", part.beta.shape(), vec![units])?;
+            }
+        }
+        if let Some(exact) = &self.exact {
+            shape("the exact kernel", exact.kernel.shape(), vec![rows, columns])?;
+            shape("the exact bias", exact.bias.shape(), vec![columns])?;
+            let parts = |p: bool, q: bool, n: bool| [p, q, n].map(usize::from);
+            let held = parts(exact.peepholes.is_some(), exact.projection.is_some(), exact.layer_norm.is_some());
+            let own = parts(self.peepholes.is_some(), self.projection.is_some(), self.layer_norm.is_some());
+            shape("exact peepholes, projection, normalisation: how many", &held, own.to_vec())?;
         }
         let recurrent = self.recurrent_size();
         if rows <= recurrent {
@@ -291,6 +402,25 @@ mod tests {
         cell.projection = Some(Array2::zeros((8, 4)));
         cell.check().unwrap();
         assert_eq!((cell.units(), cell.input_size(), cell.recurrent_size()), (8, 9, 4));
+    }
+
+    #[test]
+    fn what_f32_does_not_hold_is_kept_beside_it() {
+        let mut cell = Tf1Cell::new(Array2::zeros((3, 8)), Array1::zeros(8)).unwrap();
+        let mut weights = cell.weights().into_owned();
+        weights.kernel[[1, 2]] = 0.5;
+        cell.hold(weights.clone(), 0.0);
+        assert_eq!((cell.kernel[[1, 2]], &cell.exact), (0.5, &None), "one half needs no more than f32");
+        weights.kernel[[1, 2]] = 0.1;
+        cell.hold(weights.clone(), 0.0);
+        assert_eq!(cell.kernel[[1, 2]], 0.1);
+        let rounding = cell.rounding();
+        assert_eq!((rounding.weights, rounding.changed), (3 * 8 + 8, 1));
+        assert_eq!(rounding.to_string(), "1 of 32 weights rounded to float32: largest relative change 1.5e-8");
+        assert_eq!(*cell.weights(), weights, "one tenth does");
+        cell.check().unwrap();
+        cell.exact.as_mut().unwrap().kernel = Array2::zeros((2, 8));
+        assert!(matches!(cell.check(), Err(CellError::Shape { tensor: "the exact kernel", .. })));
     }
 
     #[test]

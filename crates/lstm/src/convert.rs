@@ -26,6 +26,9 @@ pub enum NotRepresentable {
     /// The state is clipped.
     #[error("it clips its cell state to ±{0}, and a Keras LSTM does not clip")]
     CellClip(f32),
+    /// Gates and state are normalised.
+    #[error("it normalises its gates and its state over all units, and a Keras LSTM does not")]
+    LayerNorm,
     /// The projected output is clipped.
     #[error("it clips its projected output to ±{0}, and a Keras LSTM does not clip")]
     ProjectionClip(f32),
@@ -55,6 +58,9 @@ pub fn refusal(
 /// # Errors
 /// The first property that Keras lacks.
 pub fn representable(cell: &Tf1Cell) -> Result<(), NotRepresentable> {
+    if cell.layer_norm.is_some() {
+        return Err(NotRepresentable::LayerNorm);
+    }
     let projection = cell.projection.as_ref().map(|p| p.dim());
     refusal(cell.peepholes.is_some(), projection, cell.cell_clip, cell.projection_clip).map_or(Ok(()), Err)
 }

@@ -13,12 +13,13 @@ pub mod convert;
 pub mod detect;
 pub mod diagnose;
 pub mod fault;
+pub mod forms;
 pub mod gate_order;
 mod network;
 pub mod oracle;
 mod sequence;
 
 pub use activation::Activation;
-pub use cell::{CellError, ExactWeights, KerasCell, LayerNorm, Norm, Peepholes, Tf1Cell};
+pub use cell::{CellError, ExactWeights, KerasCell, LayerNorm, Norm, Peepholes, Rounding, Tf1Cell};
 pub use network::{Direction, Merge, Network, Place};
 pub use sequence::{Batch, CellTrace, State, Trace, join_sequences};

@@ -4,12 +4,15 @@
 //! arithmetic is a parameter ([`Arithmetic`]): exact for the truth, rounded at random to see how far right f32 runs
 //! drift apart.
 
+mod normalise;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{Array2, Array3, ArrayView2, Axis, concatenate, s};
 
 use crate::gate_order::{self, Gate, TF1};
-use crate::{Activation, Batch, CellTrace, Merge, Network, State, Tf1Cell, Trace, join_sequences};
+use crate::{Activation, Batch, CellTrace, ExactWeights, Merge, Network, State, Tf1Cell, Trace, join_sequences};
+use normalise::normalise;
 
 /// What happens to the result of every operation.
 pub trait Arithmetic {
@@ -182,6 +185,19 @@ impl<A: Arithmetic> Walk<'_, A> {
     }
 }
 
+/// A cell's weights as they enter the equations: exact, or with what f32 does not hold rounded once.
+fn weights<A: Arithmetic>(cell: &Tf1Cell, arithmetic: &mut A) -> ExactWeights {
+    let mut weights = cell.weights().into_owned();
+    if !A::EXACT && cell.exact.is_some() {
+        let ExactWeights { kernel, bias, peepholes, projection, layer_norm } = &mut weights;
+        let matrices = projection.iter_mut().chain([kernel]).flat_map(|m| m.iter_mut());
+        let norms = layer_norm.iter_mut().flatten().flatten();
+        let vectors = peepholes.iter_mut().flatten().chain(norms).chain([bias]).flat_map(|v| v.iter_mut());
+        matrices.chain(vectors).for_each(|w| *w = arithmetic.round(*w));
+    }
+    weights
+}
+
 /// One cell over a whole sequence.
 fn sequence<A: Arithmetic>(
     cell: &Tf1Cell,
@@ -194,15 +210,14 @@ fn sequence<A: Arithmetic>(
     let (sequences, timesteps, input) = x.dim();
     assert_eq!(input, cell.input_size(), "the input is as wide as the cell expects");
     let units = cell.units();
-    let kernel = cell.kernel.mapv(f64::from);
-    let bias = cell.bias.mapv(f64::from);
-    let projection = cell.projection.as_ref().map(|p| p.mapv(f64::from));
+    let weights = weights(cell, arithmetic);
+    let (kernel, bias) = (&weights.kernel, &weights.bias);
 
     // The input's share of every step in one product: exact enough in f64, and far faster than step by step.
     let flat = x.to_shape((sequences * timesteps, input)).expect("a view of the same elements");
     let by_step =
         |a: Array2<f64>| a.into_shape_with_order((sequences, timesteps, 4 * units)).expect("the same elements by step");
-    let from_input = by_step(flat.dot(&kernel.slice(s![..input, ..])) + &bias);
+    let from_input = by_step(flat.dot(&kernel.slice(s![..input, ..])) + bias);
     let recurrent = kernel.slice(s![input.., ..]);
     let squares = (!A::EXACT).then(|| {
         let kernel = kernel.mapv(|w| w * w);
@@ -221,7 +236,7 @@ fn sequence<A: Arithmetic>(
             let squares = &from_input.index_axis(Axis(1), t) + &h.mapv(|v| v * v).dot(recurrent);
             z.zip_mut_with(&squares, |z, squares| *z = arithmetic.sum(*z, *squares, cell.kernel.nrows() + 2));
         }
-        let next = step(cell, z.view(), c.view(), projection.as_ref(), arithmetic);
+        let next = step(cell, &weights, z, c.view(), arithmetic);
         for sequence in (0..sequences).filter(|n| batch.is_valid(*n, t)) {
             // A backward cell meets the padding first, so freezing the state there makes it start at the last valid
             // step, as `reverse_sequence` does.
@@ -247,49 +262,76 @@ struct Step {
     gates: Array2<f64>,
 }
 
+impl Step {
+    /// Clips the new state of one unit, and makes its output and its output gate.
+    fn show<A: Arithmetic>(
+        &mut self,
+        cell: &Tf1Cell,
+        weights: &ExactWeights,
+        z: &Array2<f64>,
+        [row, unit]: [usize; 2],
+        a: &mut A,
+    ) {
+        let clip = cell.cell_clip.map_or(f64::INFINITY, f64::from);
+        // `clamp` hands NaN on, where a chain of min and max would hide it.
+        let new = self.c[[row, unit]].clamp(-clip, clip);
+        let o = gate_order::position(TF1, Gate::Output) * cell.units() + unit;
+        let seen = weights.peepholes.as_ref().map_or(0.0, |p| p[2][unit] * new);
+        let output = a.activate(Activation::Sigmoid, sigmoid(z[[row, o]] + seen));
+        let shown = a.activate(cell.activation, activation(cell.activation, new));
+        self.c[[row, unit]] = new;
+        self.h[[row, unit]] = a.round(output * shown);
+        self.gates[[row, o]] = output;
+    }
+}
+
 /// One step from pre-activations `z` `[sequences, 4·units]` (i, j, f, o; without the forget bias) and state `c`.
 fn step<A: Arithmetic>(
     cell: &Tf1Cell,
-    z: ArrayView2<f64>,
+    weights: &ExactWeights,
+    mut z: Array2<f64>,
     c: ArrayView2<f64>,
-    projection: Option<&Array2<f64>>,
     a: &mut A,
 ) -> Step {
     let units = cell.units();
     const SIGMA: Activation = Activation::Sigmoid;
     let phi = cell.activation;
-    let clip = cell.cell_clip.map_or(f64::INFINITY, f64::from);
     let forget_bias = f64::from(cell.forget_bias);
     let column = |gate, unit| gate_order::position(TF1, gate) * units + unit;
+    let epsilon = cell.layer_norm.as_ref().map_or(0.0, |n| n.epsilon);
+    let norms = weights.layer_norm.as_ref();
 
     let mut next = Step { h: Array2::zeros(c.dim()), c: Array2::zeros(c.dim()), gates: Array2::zeros(z.dim()) };
     for row in 0..c.nrows() {
-        for unit in 0..units {
-            let [i, j, f, o] = TF1.map(|gate| column(gate, unit));
-            let old = c[[row, unit]];
-            let seen = |gate: Gate, state: f64| match (&cell.peepholes, gate) {
-                (None, _) | (_, Gate::Candidate) => 0.0,
-                (Some(p), Gate::Input) => f64::from(p.input[unit]) * state,
-                (Some(p), Gate::Forget) => f64::from(p.forget[unit]) * state,
-                (Some(p), Gate::Output) => f64::from(p.output[unit]) * state,
-            };
-            let before_forget = a.round(z[[row, f]] + forget_bias);
-            let forget = a.activate(SIGMA, sigmoid(before_forget + seen(Gate::Forget, old)));
-            let input = a.activate(SIGMA, sigmoid(z[[row, i]] + seen(Gate::Input, old)));
-            let candidate = a.activate(phi, activation(phi, z[[row, j]]));
-            let (keep, add) = (a.round(forget * old), a.round(input * candidate));
-            // `clamp` hands NaN on, where a chain of min and max would hide it.
-            let new = a.round(keep + add).clamp(-clip, clip);
-            let output = a.activate(SIGMA, sigmoid(z[[row, o]] + seen(Gate::Output, new)));
-            let shown = a.activate(phi, activation(phi, new));
-            next.c[[row, unit]] = new;
-            next.h[[row, unit]] = a.round(output * shown);
-            for (column, value) in [(i, input), (j, candidate), (f, forget), (o, output)] {
-                next.gates[[row, column]] = value;
+        for block in 0..4 {
+            if let Some(norms) = norms {
+                normalise(z.slice_mut(s![row, block * units..(block + 1) * units]), &norms[block], epsilon, a);
             }
         }
+        for unit in 0..units {
+            let [i, j, f, _] = TF1.map(|gate| column(gate, unit));
+            let old = c[[row, unit]];
+            let seen = |which: usize| weights.peepholes.as_ref().map_or(0.0, |p| p[which][unit] * old);
+            let before_forget = a.round(z[[row, f]] + forget_bias);
+            let forget = a.activate(SIGMA, sigmoid(before_forget + seen(1)));
+            let input = a.activate(SIGMA, sigmoid(z[[row, i]] + seen(0)));
+            let candidate = a.activate(phi, activation(phi, z[[row, j]]));
+            let (keep, add) = (a.round(forget * old), a.round(input * candidate));
+            next.c[[row, unit]] = a.round(keep + add);
+            for (column, value) in [(i, input), (j, candidate), (f, forget)] {
+                next.gates[[row, column]] = value;
+            }
+            if norms.is_none() {
+                next.show(cell, weights, &z, [row, unit], a);
+            }
+        }
+        // The state is normalised over all units, and only then clipped and shown.
+        if let Some(norms) = norms {
+            normalise(next.c.row_mut(row), &norms[4], epsilon, a);
+            (0..units).for_each(|unit| next.show(cell, weights, &z, [row, unit], a));
+        }
     }
-    if let Some(projection) = projection {
+    if let Some(projection) = &weights.projection {
         let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
         let mut projected = next.h.dot(projection);
         if !A::EXACT {
