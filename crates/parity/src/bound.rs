@@ -5,9 +5,14 @@
 //! "Accuracy and Stability of Numerical Algorithms", 3.1). With probability at least 1 − 2·exp(−λ²/2) per sum it is
 //! even below λ·√m·u·S (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019). The error goes on through each
 //! activation (its slope near z, plus a budget for the implementation) and through c' = f·c + i·j and
-//! h' = o·φ(c') by the product rule.
+//! h' = o·φ(c') by the product rule. A weight that was itself rounded to f32 makes m one larger; what layer
+//! normalisation does is derived in `bound/normalise.rs`.
 
-use lstm::{Activation, Peepholes, Tf1Cell, oracle};
+mod normalise;
+#[cfg(test)]
+mod tests;
+
+use lstm::{Activation, Tf1Cell, oracle};
 use ndarray::{Array2, ArrayView2, s};
 
 /// Unit roundoff of f32.
@@ -61,7 +66,9 @@ impl Bounded {
         Bounded { value: zeros(), bound: zeros(), worst: zeros() }
     }
 
-    fn set(&mut self, at: [usize; 2], value: f64, [bound, worst]: [f64; 2]) {
+    fn set(&mut self, at: [usize; 2], Inexact { value, error }: Inexact) {
+        // Where errors were infinite, products with zero are not a number: nothing is guaranteed there.
+        let [bound, worst] = error.map(|e| if e.is_nan() { f64::INFINITY } else { e });
         self.value[at] = value;
         self.bound[at] = bound;
         self.worst[at] = worst;
@@ -93,85 +100,144 @@ pub fn local(
     c: ArrayView2<f32>,
     budget: &ActivationBudget,
 ) -> LocalTruth {
+    project(cell, one_step(cell, x, h, c, budget))
+}
+
+/// One step up to the output of the units, `[rows, units]`, which a projection follows.
+fn one_step(
+    cell: &Tf1Cell,
+    x: ArrayView2<f32>,
+    h: ArrayView2<f32>,
+    c: ArrayView2<f32>,
+    budget: &ActivationBudget,
+) -> LocalTruth {
     let (units, input) = (cell.units(), cell.input_size());
-    let kernel = cell.kernel.mapv(f64::from);
+    let weights = cell.weights();
     let wide = |a: ArrayView2<f32>| a.mapv(f64::from);
     let (x, h, c) = (wide(x), wide(h), wide(c));
-    let z = x.dot(&kernel.slice(s![..input, ..])) + h.dot(&kernel.slice(s![input.., ..])) + &cell.bias.mapv(f64::from);
+    let kernel = &weights.kernel;
+    let z = x.dot(&kernel.slice(s![..input, ..])) + h.dot(&kernel.slice(s![input.., ..])) + &weights.bias;
     // S of the sums: the same products with every factor made positive.
-    let kernel = kernel.mapv_into(f64::abs);
+    let kernel = kernel.mapv(f64::abs);
     let magnitude = x.mapv_into(f64::abs).dot(&kernel.slice(s![..input, ..]))
         + h.mapv_into(f64::abs).dot(&kernel.slice(s![input.., ..]))
-        + &cell.bias.mapv(|b| f64::from(b.abs()));
-    let terms = (cell.kernel.nrows() + 3) as f64;
-    let factors = [LAMBDA * terms.sqrt() * UNIT_ROUNDOFF, gamma(terms)];
+        + &weights.bias.mapv(f64::abs);
+    let factors = sum_factors(cell.kernel.nrows() + 3 + rounded(cell));
 
     let rows = z.nrows();
     let mut m = Bounded::zeros(rows, units);
     let mut state = Bounded::zeros(rows, units);
     let mut gates = Bounded::zeros(rows, 4 * units);
-    let peephole = |pick: fn(&Peepholes) -> &ndarray::Array1<f32>, unit: usize| {
-        cell.peepholes.as_ref().map_or(0.0, |p| f64::from(pick(p)[unit]))
+    let peephole = |which: usize, unit: usize| weights.peepholes.as_ref().map_or(0.0, |p| p[which][unit]);
+    let norm = |values: &mut [Inexact], which: usize| {
+        if let (Some(norms), Some(norm)) = (&weights.layer_norm, &cell.layer_norm) {
+            normalise::normalise(values, &norms[which], norm.epsilon);
+        }
     };
     let clip = cell.cell_clip.map_or(f64::INFINITY, f64::from);
     let forget_bias = f64::from(cell.forget_bias);
     for row in 0..rows {
-        for unit in 0..units {
-            let old = c[[row, unit]];
-            let at = |gate: usize, extra: f64| {
-                let column = gate * units + unit;
-                (z[[row, column]] + extra, magnitude[[row, column]] + extra.abs())
-            };
-            let (zi, si) = at(0, peephole(|p| &p.input, unit) * old);
-            let (zj, sj) = at(1, 0.0);
-            let (zf, sf) = at(2, peephole(|p| &p.forget, unit) * old);
-            let (zf, sf) = (zf + forget_bias, sf + forget_bias.abs());
-            let (i, f) = (oracle::sigmoid(zi), oracle::sigmoid(zf));
-            let j = oracle::activation(cell.activation, zj);
-            let c_true = (f * old + i * j).clamp(-clip, clip);
-            let (zo, so) = at(3, peephole(|p| &p.output, unit) * c_true);
-            let o = oracle::sigmoid(zo);
-            let phi = oracle::activation(cell.activation, c_true);
-
-            let errors = factors.map(|factor| {
-                let gate = |value: f64, s: f64| {
-                    through(Activation::Sigmoid, value, factor * s) + budget.at(Activation::Sigmoid, value)
-                };
-                let (di, df) = (gate(i, si), gate(f, sf));
-                let dj = through(cell.activation, j, factor * sj) + budget.at(cell.activation, j);
-                let products = (f * old).abs() + (i * j).abs() + di * j.abs() + df * old.abs();
-                let dc = df * old.abs() + di * j.abs() + i * dj + di * dj + 2.0 * UNIT_ROUNDOFF * products;
-                // The output gate's peephole carries the error of the new state into its sum.
-                let carried = peephole(|p| &p.output, unit).abs() * dc;
-                let d_o = through(Activation::Sigmoid, o, factor * so + carried) + budget.at(Activation::Sigmoid, o);
-                let dphi = through(cell.activation, phi, dc) + budget.at(cell.activation, phi);
-                let dm = d_o * phi.abs() + o * dphi + d_o * dphi + UNIT_ROUNDOFF * (o * phi).abs() * 1.01;
-                [di, dj, df, d_o, dc, dm]
-            });
-            let both = |which: usize| [errors[0][which], errors[1][which]];
-            for (block, value) in [i, j, f, o].into_iter().enumerate() {
-                gates.set([row, block * units + unit], value, both(block));
+        let mut sums = [0, 1, 2, 3].map(|block| {
+            let column = |unit: usize| [row, block * units + unit];
+            let of = |at: [usize; 2]| Inexact { value: z[at], error: factors.map(|f| f * magnitude[at]) };
+            let mut sums: Vec<Inexact> = (0..units).map(|unit| of(column(unit))).collect();
+            norm(&mut sums, block);
+            sums
+        });
+        // What is added to a sum: a term of it like any other, unless the sum was normalised before.
+        let normalised = cell.layer_norm.is_some();
+        let add = |sum: &mut Inexact, terms: [f64; 2]| {
+            let size = terms[0].abs() + terms[1].abs();
+            for (error, factor) in sum.error.iter_mut().zip(factors) {
+                *error +=
+                    if normalised { 4.04 * UNIT_ROUNDOFF * (sum.value.abs() + *error + size) } else { factor * size };
             }
-            state.set([row, unit], c_true, both(4));
-            m.set([row, unit], o * phi, both(5));
+            sum.value += terms[0];
+            sum.value += terms[1];
+        };
+        let mut new: Vec<Inexact> = (0..units)
+            .map(|unit| {
+                let old = c[[row, unit]];
+                add(&mut sums[0][unit], [peephole(0, unit) * old, 0.0]);
+                add(&mut sums[2][unit], [peephole(1, unit) * old, forget_bias]);
+                let [i, j, f] = [(0, Activation::Sigmoid), (1, cell.activation), (2, Activation::Sigmoid)]
+                    .map(|(block, function)| activated(function, sums[block][unit], budget));
+                for (block, gate) in [i, j, f].into_iter().enumerate() {
+                    gates.set([row, block * units + unit], gate);
+                }
+                let error = [0, 1].map(|k| {
+                    let (di, dj, df) = (i.error[k], j.error[k], f.error[k]);
+                    let (i, j, f) = (i.value, j.value, f.value);
+                    let products = (f * old).abs() + (i * j).abs() + di * j.abs() + df * old.abs();
+                    df * old.abs() + di * j.abs() + i * dj + di * dj + 2.0 * UNIT_ROUNDOFF * products
+                });
+                Inexact { value: f.value * old + i.value * j.value, error }
+            })
+            .collect();
+        norm(&mut new, 4);
+        for (unit, new) in new.into_iter().enumerate() {
+            // Clipping brings two values no further apart.
+            let new = Inexact { value: new.value.clamp(-clip, clip), ..new };
+            let output = &mut sums[3][unit];
+            add(output, [peephole(2, unit) * new.value, 0.0]);
+            // The output gate's peephole carries the error of the new state into its sum.
+            for (error, carried) in output.error.iter_mut().zip(new.error) {
+                *error += peephole(2, unit).abs() * carried;
+            }
+            let o = activated(Activation::Sigmoid, *output, budget);
+            let phi = activated(cell.activation, new, budget);
+            let error = [0, 1].map(|k| {
+                let (d_o, dphi, o, phi) = (o.error[k], phi.error[k], o.value, phi.value);
+                d_o * phi.abs() + o * dphi + d_o * dphi + UNIT_ROUNDOFF * (o * phi).abs() * 1.01
+            });
+            gates.set([row, 3 * units + unit], o);
+            state.set([row, unit], new);
+            m.set([row, unit], Inexact { value: o.value * phi.value, error });
         }
     }
-    let h = match &cell.projection {
-        None => m,
-        Some(projection) => {
-            let p = projection.mapv(f64::from);
-            let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
-            let positive = p.mapv(f64::abs);
-            let sizes = m.value.mapv(f64::abs).dot(&positive);
-            let terms = units as f64 + 1.0;
-            Bounded {
-                bound: m.bound.dot(&positive) + &sizes * (LAMBDA * terms.sqrt() * UNIT_ROUNDOFF),
-                worst: m.worst.dot(&positive) + &sizes * gamma(terms),
-                value: m.value.dot(&p).mapv_into(|v| v.clamp(-clip, clip)),
-            }
-        }
+    LocalTruth { h: m, c: state, gates }
+}
+
+/// Replaces the output of the units by the cell's: projected and clipped, where the cell does either.
+fn project(cell: &Tf1Cell, step: LocalTruth) -> LocalTruth {
+    let weights = cell.weights();
+    let Some(p) = &weights.projection else { return step };
+    let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
+    let positive = p.mapv(f64::abs);
+    let sizes = step.h.value.mapv(f64::abs).dot(&positive);
+    let [bound, worst] = sum_factors(cell.units() + 1 + rounded(cell));
+    let h = Bounded {
+        bound: step.h.bound.dot(&positive) + &sizes * bound,
+        worst: step.h.worst.dot(&positive) + &sizes * worst,
+        value: step.h.value.dot(p).mapv_into(|v| v.clamp(-clip, clip)),
     };
-    LocalTruth { h, c: state, gates }
+    LocalTruth { h, ..step }
+}
+
+/// What rounding the weights themselves adds to each term of a sum: one factor 1 + δ, |δ| ≤ u, more, which counts as one
+/// more rounding. (A weight that float32 can only hold as a subnormal is further off, by at most 2⁻¹⁵⁰, which the
+/// smallest normal number allowed beside every bound covers.)
+fn rounded(cell: &Tf1Cell) -> usize {
+    usize::from(cell.exact.is_some())
+}
+
+/// A value, and how far f32 may be from it: by the probabilistic bound, and at worst.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Inexact {
+    value: f64,
+    error: [f64; 2],
+}
+
+fn activated(function: Activation, sum: Inexact, budget: &ActivationBudget) -> Inexact {
+    let value = oracle::activation(function, sum.value);
+    Inexact { value, error: sum.error.map(|error| through(function, value, error) + budget.at(function, value)) }
+}
+
+/// How far a sum in which every term is rounded `terms` times may be off, as a share of Σ|term|: by the probabilistic
+/// bound, and at worst.
+fn sum_factors(terms: usize) -> [f64; 2] {
+    let terms = terms as f64;
+    [LAMBDA * terms.sqrt() * UNIT_ROUNDOFF, gamma(terms)]
 }
 
 /// γₘ = m·u/(1 − m·u); infinite where the sum is so long that nothing is guaranteed.
@@ -197,264 +263,4 @@ fn through(function: Activation, value: f64, delta: f64) -> f64 {
         | Activation::Linear => 1.0,
     };
     slope * delta
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::random::Stream;
-    use ndarray::{Array1, Axis, concatenate};
-
-    fn random_cell(input: usize, units: usize, scale: f32, seed: u64) -> Tf1Cell {
-        let w = Stream::new(seed, 10);
-        let b = Stream::new(seed, 11);
-        let kernel =
-            Array2::from_shape_fn((input + units, 4 * units), |(r, c)| scale * w.normal((r * 4 * units + c) as u64));
-        Tf1Cell::new(kernel, Array1::from_shape_fn(4 * units, |c| scale * b.normal(c as u64))).unwrap()
-    }
-
-    /// The plainest f32 evaluation: ndarray's product, std's functions.
-    fn plain_f32(cell: &Tf1Cell, x: &Array2<f32>, h: &Array2<f32>, c: &Array2<f32>) -> (Array2<f32>, Array2<f32>) {
-        let z = concatenate(Axis(1), &[x.view(), h.view()]).unwrap().dot(&cell.kernel) + &cell.bias;
-        let u = cell.units();
-        let sigmoid = |v: f32| 1.0 / (1.0 + (-v).exp());
-        let new_c = Array2::from_shape_fn(c.dim(), |(r, k)| {
-            c[[r, k]] * sigmoid(z[[r, 2 * u + k]] + cell.forget_bias) + sigmoid(z[[r, k]]) * z[[r, u + k]].tanh()
-        });
-        let new_h = Array2::from_shape_fn(c.dim(), |(r, k)| new_c[[r, k]].tanh() * sigmoid(z[[r, 3 * u + k]]));
-        (new_h, new_c)
-    }
-
-    #[test]
-    fn plain_f32_stays_within_the_bound_and_a_small_fault_does_not() {
-        for (input, units, scale) in
-            [(1, 1, 1.0), (5, 8, 0.6), (20, 100, 0.15), (40, 33, 3.0), (128, 256, 0.05), (5, 8, 0.01)]
-        {
-            let cell = random_cell(input, units, scale, 3);
-            let draw = |stream, width| {
-                Array2::from_shape_fn((64, width), |(r, k)| Stream::new(5, stream).normal((r * width + k) as u64))
-            };
-            let (x, h, c) = (draw(0, input), draw(1, units).mapv(f32::tanh), draw(2, units));
-            let truth = local(&cell, x.view(), h.view(), c.view(), &ActivationBudget::new(|_| 4.0));
-            let ratio = |cell: &Tf1Cell| {
-                let (h32, c32) = plain_f32(cell, &x, &h, &c);
-                let of = |a: &Array2<f32>, b: &Bounded| {
-                    a.iter()
-                        .zip(&b.value)
-                        .zip(&b.bound)
-                        .map(|((a, b), e)| (f64::from(*a) - b).abs() / e)
-                        .fold(0.0, f64::max)
-                };
-                of(&h32, &truth.h).max(of(&c32, &truth.c))
-            };
-            let right = ratio(&cell);
-            assert!(right < 1.0 && right > 1e-4, "{input} x {units} x {scale}: {right}");
-            assert!(truth.h.bound.iter().zip(&truth.h.worst).all(|(p, w)| *p > 0.0 && w.is_finite()));
-            let mut wrong = cell.clone();
-            wrong.forget_bias = 0.99;
-            let wrong = ratio(&wrong);
-            assert!(wrong > 1.0, "{input} x {units} x {scale}: a forget bias of 0.99 stays at {wrong} of the bound");
-        }
-    }
-
-    #[test]
-    fn nothing_is_guaranteed_for_endless_sums() {
-        assert_eq!(gamma(2f64.powi(24)), f64::INFINITY);
-        assert!(gamma(100.0) > 100.0 * UNIT_ROUNDOFF);
-    }
-
-    #[test]
-    fn slopes_cover_the_function_within_reach() {
-        for function in Activation::ALL {
-            for z in [-3.0, -1.0, -0.1, 0.0, 0.2, 0.7, 2.5, 5.9] {
-                for delta in [1e-6, 1e-3, 0.1, 1.0] {
-                    let at = |z| oracle::activation(function, z);
-                    let moved = (at(z + delta) - at(z)).abs().max((at(z - delta) - at(z)).abs());
-                    assert!(moved <= through(function, at(z), delta) * (1.0 + 1e-9), "{function:?} at {z} ± {delta}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_constants_are_those_of_the_sources() {
-        assert_eq!((UNIT_ROUNDOFF, LAMBDA, SMALLEST_RESULT), (2f64.powi(-24), 6.0, 2f64.powi(-12)));
-        assert_eq!(gamma(100.0), 100.0 * UNIT_ROUNDOFF / (1.0 - 100.0 * UNIT_ROUNDOFF));
-        assert!(gamma(2f64.powi(24) - 1.0).is_finite());
-    }
-
-    #[test]
-    fn each_function_has_its_own_budget() {
-        let number = |a: Activation| Activation::ALL.iter().position(|b| *b == a).unwrap() as f64 + 2.0;
-        let budget = ActivationBudget::new(number);
-        for a in Activation::ALL {
-            assert_eq!(budget.ulp(a), number(a));
-            for (value, counts_as) in
-                [(0.5, 0.5), (-0.5, 0.5), (8.0, 8.0), (0.0, 2f64.powi(-12)), (-1e-9, 2f64.powi(-12))]
-            {
-                assert_eq!(budget.at(a, value), number(a) * 2f64.powi(-23) * counts_as, "{a} at {value}");
-            }
-        }
-    }
-
-    #[test]
-    fn slopes_are_no_steeper_than_they_need_to_be() {
-        use Activation::*;
-        for delta in [1e-6, 1e-3] {
-            assert_eq!(through(Sigmoid, 0.9, delta), (0.9 * (1.0 - 0.9) + 0.0963 * delta) * delta);
-            assert_eq!(through(Tanh, 0.6, delta), ((1.0 - 0.6 * 0.6) + 0.7699 * delta) * delta);
-            assert_eq!(through(HardSigmoidKeras2, 0.6, delta), 0.2 * delta);
-            assert_eq!(through(HardSigmoidKeras3, 0.6, delta), 1.0 / 6.0 * delta);
-            for function in [Relu, Relu6, Elu, Softplus, Softsign, Linear] {
-                assert_eq!(through(function, 0.6, delta), delta);
-            }
-        }
-        assert_eq!((through(Sigmoid, 0.9, 4.0), through(Tanh, 0.6, 4.0)), (1.0, 4.0), "no steeper than anywhere");
-    }
-
-    #[test]
-    fn some_rows_are_picked_in_all_three() {
-        let of = |first: f64| Array2::from_shape_fn((3, 2), |(r, c)| first + (2 * r + c) as f64);
-        let few = Bounded { value: of(0.0), bound: of(10.0), worst: of(20.0) }.select(&[2, 0]);
-        assert_eq!(few.value, ndarray::array![[4.0, 5.0], [0.0, 1.0]]);
-        assert_eq!((few.bound, few.worst), (&few.value + 10.0, &few.value + 20.0));
-    }
-
-    /// Two units with everything a cell can have, of which a test takes away what it does without.
-    fn full_cell() -> Tf1Cell {
-        let kernel =
-            ndarray::array![[0.5, -0.7, 0.9, 1.1, -0.4, 0.6, 0.8, -0.3], [-0.2, 0.3, 0.7, -0.5, 0.9, -1.2, 0.1, 0.4]];
-        let bias = ndarray::array![0.1, -0.2, 0.3, 0.15, -0.25, 0.35, 0.05, -0.45];
-        let mut cell = Tf1Cell::new(kernel.slice(s![.., ..4]).to_owned(), bias.slice(s![..4]).to_owned()).unwrap();
-        (cell.kernel, cell.bias) = (kernel, bias);
-        cell.projection = Some(ndarray::array![[0.7], [-1.3]]);
-        cell.forget_bias = -0.75;
-        cell.peepholes = Some(Peepholes {
-            input: ndarray::array![0.3, -0.6],
-            forget: ndarray::array![-0.8, 0.2],
-            output: ndarray::array![0.4, -0.9],
-        });
-        cell.check().unwrap();
-        cell
-    }
-
-    /// The bound written down once more from the formulas at the head of this file, for one unit of a cell with two
-    /// rows in its kernel: value and error of i, j, f, o, c and h before the projection. `factor` is how far a sum
-    /// may be off, as a share of the sum of its terms' magnitudes.
-    fn by_hand(
-        cell: &Tf1Cell,
-        unit: usize,
-        [x, h, c]: [f64; 3],
-        factor: f64,
-        sigma_ulp: f64,
-        phi_ulp: f64,
-    ) -> [[f64; 2]; 6] {
-        let u = 2f64.powi(-24);
-        let p =
-            cell.peepholes.as_ref().map_or([0.0; 3], |p| [&p.input, &p.forget, &p.output].map(|p| f64::from(p[unit])));
-        let forget_bias = f64::from(cell.forget_bias);
-        // Value and error of a gate whose sum has these terms beside the weighted input and output and the bias.
-        let gate = |block: usize, more: [f64; 2], carried: f64, tanh: bool| {
-            let k = block * 2 + unit;
-            let terms = [
-                x * f64::from(cell.kernel[[0, k]]),
-                h * f64::from(cell.kernel[[1, k]]),
-                f64::from(cell.bias[k]),
-                more[0],
-                more[1],
-            ];
-            let z: f64 = terms.iter().sum();
-            let dz = factor * terms.iter().map(|t| t.abs()).sum::<f64>() + carried;
-            if tanh { tanh_of(z, dz, phi_ulp) } else { sigmoid_of(z, dz, sigma_ulp) }
-        };
-        fn tanh_of(z: f64, dz: f64, ulp: f64) -> [f64; 2] {
-            let v = z.tanh();
-            [v, (1.0 - v * v + 0.7699 * dz) * dz + ulp * 2f64.powi(-23) * v.abs()]
-        }
-        fn sigmoid_of(z: f64, dz: f64, ulp: f64) -> [f64; 2] {
-            let v = 1.0 / (1.0 + (-z).exp());
-            [v, (v * (1.0 - v) + 0.0963 * dz) * dz + ulp * 2f64.powi(-23) * v]
-        }
-        let [i, di] = gate(0, [p[0] * c, 0.0], 0.0, false);
-        let [j, dj] = gate(1, [0.0; 2], 0.0, true);
-        let [f, df] = gate(2, [p[1] * c, forget_bias], 0.0, false);
-        let new = f * c + i * j;
-        let new = cell.cell_clip.map_or(new, |clip| new.clamp(-f64::from(clip), f64::from(clip)));
-        // Both factors of i·j are off, the old state is not; two products and their sum round.
-        let rounding = 2.0 * u * ((f * c).abs() + (i * j).abs() + di * j.abs() + df * c.abs());
-        let dc = df * c.abs() + di * j.abs() + i * dj + di * dj + rounding;
-        let [o, d_o] = gate(3, [p[2] * new, 0.0], p[2].abs() * dc, false);
-        let [phi, dphi] = tanh_of(new, dc, phi_ulp);
-        let dh = d_o * phi.abs() + o * dphi + d_o * dphi + 1.01 * u * (o * phi).abs();
-        [[i, di], [j, dj], [f, df], [o, d_o], [new, dc], [o * phi, dh]]
-    }
-
-    #[test]
-    fn the_bound_is_the_sum_of_its_terms() {
-        let full = full_cell();
-        let plain = Tf1Cell { peepholes: None, ..full.clone() };
-        let clipped = Tf1Cell { cell_clip: Some(0.2), projection_clip: Some(0.05), ..full.clone() };
-        let (sigma_ulp, phi_ulp) = (3.0, 5.0);
-        let budget = ActivationBudget::new(|a| match a {
-            Activation::Sigmoid => sigma_ulp,
-            Activation::Tanh => phi_ulp,
-            _ => f64::NAN,
-        });
-        let u = 2f64.powi(-24);
-        let near =
-            |a: f64, b: f64, what: &str| assert!((a - b).abs() <= 1e-12 * b.abs(), "{what}: {a:e}, by hand {b:e}");
-        for (cell, name) in [(full, "full"), (plain, "plain"), (clipped, "clipped")] {
-            let (x, h, c) = (
-                ndarray::array![[0.8], [-1.7]],
-                ndarray::array![[-0.6], [0.3]],
-                ndarray::array![[1.4, -0.9], [-0.5, 2.0]],
-            );
-            let found = local(&cell, x.view(), h.view(), c.view(), &budget);
-            for row in 0..2 {
-                // Two products, the bias, and three more roundings: five.
-                for (worst, factor) in [(false, 6.0 * 5f64.sqrt() * u), (true, 5.0 * u / (1.0 - 5.0 * u))] {
-                    let pick = |b: &Bounded| if worst { b.worst.clone() } else { b.bound.clone() };
-                    let units = [0, 1].map(|unit| {
-                        let at = [x[[row, 0]], h[[row, 0]], c[[row, unit]]].map(f64::from);
-                        by_hand(&cell, unit, at, factor, sigma_ulp, phi_ulp)
-                    });
-                    for (unit, parts) in units.iter().enumerate() {
-                        for (block, [value, error]) in parts[..4].iter().enumerate() {
-                            near(found.gates.value[[row, block * 2 + unit]], *value, name);
-                            near(pick(&found.gates)[[row, block * 2 + unit]], *error, name);
-                        }
-                        near(found.c.value[[row, unit]], parts[4][0], name);
-                        near(pick(&found.c)[[row, unit]], parts[4][1], name);
-                    }
-                    // The projection is a sum of two products, of factors that are off.
-                    let (weights, [a, b]) = ([0.7f32, -1.3].map(f64::from), units.map(|parts| parts[5]));
-                    let value = weights[0] * a[0] + weights[1] * b[0];
-                    let size = (weights[0] * a[0]).abs() + (weights[1] * b[0]).abs();
-                    let factor = if worst { 3.0 * u / (1.0 - 3.0 * u) } else { 6.0 * 3f64.sqrt() * u };
-                    let error = weights[0].abs() * a[1] + weights[1].abs() * b[1] + factor * size;
-                    let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
-                    near(found.h.value[[row, 0]], value.clamp(-clip, clip), name);
-                    near(pick(&found.h)[[row, 0]], error, name);
-                }
-            }
-        }
-    }
-
-    /// Each weight alone, wrong by little more than rounding explains, takes h, c or a gate beyond even the bound that
-    /// is never exceeded.
-    #[test]
-    fn a_weight_wrong_in_its_fifth_digit_is_beyond_the_worst_case() {
-        let cell = full_cell();
-        let (x, h, c) = (ndarray::array![[0.8]], ndarray::array![[-0.6]], ndarray::array![[1.4, -0.9]]);
-        let budget = ActivationBudget::new(|_| 2.0);
-        let right = local(&cell, x.view(), h.view(), c.view(), &budget);
-        for weight in 0..cell.kernel.len() {
-            let mut wrong = cell.clone();
-            *wrong.kernel.iter_mut().nth(weight).unwrap() *= 1.0 + 5e-5;
-            let found = local(&wrong, x.view(), h.view(), c.view(), &budget);
-            let beyond = ((&found.gates.value - &right.gates.value).mapv_into(f64::abs) / &right.gates.worst)
-                .fold(0.0, |m: f64, v| m.max(*v));
-            assert!(beyond > 1.0, "weight {weight}: {beyond}");
-        }
-    }
 }

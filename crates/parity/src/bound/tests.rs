@@ -1,0 +1,251 @@
+use super::*;
+use crate::random::Stream;
+use lstm::Peepholes;
+use ndarray::{Array1, Axis, concatenate};
+
+fn random_cell(input: usize, units: usize, scale: f32, seed: u64) -> Tf1Cell {
+    let w = Stream::new(seed, 10);
+    let b = Stream::new(seed, 11);
+    let kernel =
+        Array2::from_shape_fn((input + units, 4 * units), |(r, c)| scale * w.normal((r * 4 * units + c) as u64));
+    Tf1Cell::new(kernel, Array1::from_shape_fn(4 * units, |c| scale * b.normal(c as u64))).unwrap()
+}
+
+/// The plainest f32 evaluation: ndarray's product, std's functions.
+fn plain_f32(cell: &Tf1Cell, x: &Array2<f32>, h: &Array2<f32>, c: &Array2<f32>) -> (Array2<f32>, Array2<f32>) {
+    let z = concatenate(Axis(1), &[x.view(), h.view()]).unwrap().dot(&cell.kernel) + &cell.bias;
+    let u = cell.units();
+    let sigmoid = |v: f32| 1.0 / (1.0 + (-v).exp());
+    let new_c = Array2::from_shape_fn(c.dim(), |(r, k)| {
+        c[[r, k]] * sigmoid(z[[r, 2 * u + k]] + cell.forget_bias) + sigmoid(z[[r, k]]) * z[[r, u + k]].tanh()
+    });
+    let new_h = Array2::from_shape_fn(c.dim(), |(r, k)| new_c[[r, k]].tanh() * sigmoid(z[[r, 3 * u + k]]));
+    (new_h, new_c)
+}
+
+#[test]
+fn plain_f32_stays_within_the_bound_and_a_small_fault_does_not() {
+    for (input, units, scale) in
+        [(1, 1, 1.0), (5, 8, 0.6), (20, 100, 0.15), (40, 33, 3.0), (128, 256, 0.05), (5, 8, 0.01)]
+    {
+        let cell = random_cell(input, units, scale, 3);
+        let draw = |stream, width| {
+            Array2::from_shape_fn((64, width), |(r, k)| Stream::new(5, stream).normal((r * width + k) as u64))
+        };
+        let (x, h, c) = (draw(0, input), draw(1, units).mapv(f32::tanh), draw(2, units));
+        let truth = local(&cell, x.view(), h.view(), c.view(), &ActivationBudget::new(|_| 4.0));
+        let ratio = |cell: &Tf1Cell| {
+            let (h32, c32) = plain_f32(cell, &x, &h, &c);
+            let of = |a: &Array2<f32>, b: &Bounded| {
+                a.iter()
+                    .zip(&b.value)
+                    .zip(&b.bound)
+                    .map(|((a, b), e)| (f64::from(*a) - b).abs() / e)
+                    .fold(0.0, f64::max)
+            };
+            of(&h32, &truth.h).max(of(&c32, &truth.c))
+        };
+        let right = ratio(&cell);
+        assert!(right < 1.0 && right > 1e-4, "{input} x {units} x {scale}: {right}");
+        assert!(truth.h.bound.iter().zip(&truth.h.worst).all(|(p, w)| *p > 0.0 && w.is_finite()));
+        let mut wrong = cell.clone();
+        wrong.forget_bias = 0.99;
+        let wrong = ratio(&wrong);
+        assert!(wrong > 1.0, "{input} x {units} x {scale}: a forget bias of 0.99 stays at {wrong} of the bound");
+    }
+}
+
+#[test]
+fn nothing_is_guaranteed_for_endless_sums() {
+    assert_eq!(gamma(2f64.powi(24)), f64::INFINITY);
+    assert!(gamma(100.0) > 100.0 * UNIT_ROUNDOFF);
+}
+
+#[test]
+fn slopes_cover_the_function_within_reach() {
+    for function in Activation::ALL {
+        for z in [-3.0, -1.0, -0.1, 0.0, 0.2, 0.7, 2.5, 5.9] {
+            for delta in [1e-6, 1e-3, 0.1, 1.0] {
+                let at = |z| oracle::activation(function, z);
+                let moved = (at(z + delta) - at(z)).abs().max((at(z - delta) - at(z)).abs());
+                assert!(moved <= through(function, at(z), delta) * (1.0 + 1e-9), "{function:?} at {z} ± {delta}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_constants_are_those_of_the_sources() {
+    assert_eq!((UNIT_ROUNDOFF, LAMBDA, SMALLEST_RESULT), (2f64.powi(-24), 6.0, 2f64.powi(-12)));
+    assert_eq!(gamma(100.0), 100.0 * UNIT_ROUNDOFF / (1.0 - 100.0 * UNIT_ROUNDOFF));
+    assert!(gamma(2f64.powi(24) - 1.0).is_finite());
+}
+
+#[test]
+fn each_function_has_its_own_budget() {
+    let number = |a: Activation| Activation::ALL.iter().position(|b| *b == a).unwrap() as f64 + 2.0;
+    let budget = ActivationBudget::new(number);
+    for a in Activation::ALL {
+        assert_eq!(budget.ulp(a), number(a));
+        for (value, counts_as) in [(0.5, 0.5), (-0.5, 0.5), (8.0, 8.0), (0.0, 2f64.powi(-12)), (-1e-9, 2f64.powi(-12))]
+        {
+            assert_eq!(budget.at(a, value), number(a) * 2f64.powi(-23) * counts_as, "{a} at {value}");
+        }
+    }
+}
+
+#[test]
+fn slopes_are_no_steeper_than_they_need_to_be() {
+    use Activation::*;
+    for delta in [1e-6, 1e-3] {
+        assert_eq!(through(Sigmoid, 0.9, delta), (0.9 * (1.0 - 0.9) + 0.0963 * delta) * delta);
+        assert_eq!(through(Tanh, 0.6, delta), ((1.0 - 0.6 * 0.6) + 0.7699 * delta) * delta);
+        assert_eq!(through(HardSigmoidKeras2, 0.6, delta), 0.2 * delta);
+        assert_eq!(through(HardSigmoidKeras3, 0.6, delta), 1.0 / 6.0 * delta);
+        for function in [Relu, Relu6, Elu, Softplus, Softsign, Linear] {
+            assert_eq!(through(function, 0.6, delta), delta);
+        }
+    }
+    assert_eq!((through(Sigmoid, 0.9, 4.0), through(Tanh, 0.6, 4.0)), (1.0, 4.0), "no steeper than anywhere");
+}
+
+#[test]
+fn some_rows_are_picked_in_all_three() {
+    let of = |first: f64| Array2::from_shape_fn((3, 2), |(r, c)| first + (2 * r + c) as f64);
+    let few = Bounded { value: of(0.0), bound: of(10.0), worst: of(20.0) }.select(&[2, 0]);
+    assert_eq!(few.value, ndarray::array![[4.0, 5.0], [0.0, 1.0]]);
+    assert_eq!((few.bound, few.worst), (&few.value + 10.0, &few.value + 20.0));
+}
+
+/// Two units with everything a cell can have, of which a test takes away what it does without.
+fn full_cell() -> Tf1Cell {
+    let kernel =
+        ndarray::array![[0.5, -0.7, 0.9, 1.1, -0.4, 0.6, 0.8, -0.3], [-0.2, 0.3, 0.7, -0.5, 0.9, -1.2, 0.1, 0.4]];
+    let bias = ndarray::array![0.1, -0.2, 0.3, 0.15, -0.25, 0.35, 0.05, -0.45];
+    let mut cell = Tf1Cell::new(kernel.slice(s![.., ..4]).to_owned(), bias.slice(s![..4]).to_owned()).unwrap();
+    (cell.kernel, cell.bias) = (kernel, bias);
+    cell.projection = Some(ndarray::array![[0.7], [-1.3]]);
+    cell.forget_bias = -0.75;
+    cell.peepholes = Some(Peepholes {
+        input: ndarray::array![0.3, -0.6],
+        forget: ndarray::array![-0.8, 0.2],
+        output: ndarray::array![0.4, -0.9],
+    });
+    cell.check().unwrap();
+    cell
+}
+
+/// The bound written down once more from the formulas at the head of this file, for one unit of a cell with two
+/// rows in its kernel: value and error of i, j, f, o, c and h before the projection. `factor` is how far a sum
+/// may be off, as a share of the sum of its terms' magnitudes.
+fn by_hand(
+    cell: &Tf1Cell,
+    unit: usize,
+    [x, h, c]: [f64; 3],
+    factor: f64,
+    sigma_ulp: f64,
+    phi_ulp: f64,
+) -> [[f64; 2]; 6] {
+    let u = 2f64.powi(-24);
+    let p = cell.peepholes.as_ref().map_or([0.0; 3], |p| [&p.input, &p.forget, &p.output].map(|p| f64::from(p[unit])));
+    let forget_bias = f64::from(cell.forget_bias);
+    // Value and error of a gate whose sum has these terms beside the weighted input and output and the bias.
+    let gate = |block: usize, more: [f64; 2], carried: f64, tanh: bool| {
+        let k = block * 2 + unit;
+        let terms = [
+            x * f64::from(cell.kernel[[0, k]]),
+            h * f64::from(cell.kernel[[1, k]]),
+            f64::from(cell.bias[k]),
+            more[0],
+            more[1],
+        ];
+        let z: f64 = terms.iter().sum();
+        let dz = factor * terms.iter().map(|t| t.abs()).sum::<f64>() + carried;
+        if tanh { tanh_of(z, dz, phi_ulp) } else { sigmoid_of(z, dz, sigma_ulp) }
+    };
+    fn tanh_of(z: f64, dz: f64, ulp: f64) -> [f64; 2] {
+        let v = z.tanh();
+        [v, (1.0 - v * v + 0.7699 * dz) * dz + ulp * 2f64.powi(-23) * v.abs()]
+    }
+    fn sigmoid_of(z: f64, dz: f64, ulp: f64) -> [f64; 2] {
+        let v = 1.0 / (1.0 + (-z).exp());
+        [v, (v * (1.0 - v) + 0.0963 * dz) * dz + ulp * 2f64.powi(-23) * v]
+    }
+    let [i, di] = gate(0, [p[0] * c, 0.0], 0.0, false);
+    let [j, dj] = gate(1, [0.0; 2], 0.0, true);
+    let [f, df] = gate(2, [p[1] * c, forget_bias], 0.0, false);
+    let new = f * c + i * j;
+    let new = cell.cell_clip.map_or(new, |clip| new.clamp(-f64::from(clip), f64::from(clip)));
+    // Both factors of i·j are off, the old state is not; two products and their sum round.
+    let rounding = 2.0 * u * ((f * c).abs() + (i * j).abs() + di * j.abs() + df * c.abs());
+    let dc = df * c.abs() + di * j.abs() + i * dj + di * dj + rounding;
+    let [o, d_o] = gate(3, [p[2] * new, 0.0], p[2].abs() * dc, false);
+    let [phi, dphi] = tanh_of(new, dc, phi_ulp);
+    let dh = d_o * phi.abs() + o * dphi + d_o * dphi + 1.01 * u * (o * phi).abs();
+    [[i, di], [j, dj], [f, df], [o, d_o], [new, dc], [o * phi, dh]]
+}
+
+#[test]
+fn the_bound_is_the_sum_of_its_terms() {
+    let full = full_cell();
+    let plain = Tf1Cell { peepholes: None, ..full.clone() };
+    let clipped = Tf1Cell { cell_clip: Some(0.2), projection_clip: Some(0.05), ..full.clone() };
+    let (sigma_ulp, phi_ulp) = (3.0, 5.0);
+    let budget = ActivationBudget::new(|a| match a {
+        Activation::Sigmoid => sigma_ulp,
+        Activation::Tanh => phi_ulp,
+        _ => f64::NAN,
+    });
+    let u = 2f64.powi(-24);
+    let near = |a: f64, b: f64, what: &str| assert!((a - b).abs() <= 1e-12 * b.abs(), "{what}: {a:e}, by hand {b:e}");
+    for (cell, name) in [(full, "full"), (plain, "plain"), (clipped, "clipped")] {
+        let (x, h, c) =
+            (ndarray::array![[0.8], [-1.7]], ndarray::array![[-0.6], [0.3]], ndarray::array![[1.4, -0.9], [-0.5, 2.0]]);
+        let found = local(&cell, x.view(), h.view(), c.view(), &budget);
+        for row in 0..2 {
+            // Two products, the bias, and three more roundings: five.
+            for (worst, factor) in [(false, 6.0 * 5f64.sqrt() * u), (true, 5.0 * u / (1.0 - 5.0 * u))] {
+                let pick = |b: &Bounded| if worst { b.worst.clone() } else { b.bound.clone() };
+                let units = [0, 1].map(|unit| {
+                    let at = [x[[row, 0]], h[[row, 0]], c[[row, unit]]].map(f64::from);
+                    by_hand(&cell, unit, at, factor, sigma_ulp, phi_ulp)
+                });
+                for (unit, parts) in units.iter().enumerate() {
+                    for (block, [value, error]) in parts[..4].iter().enumerate() {
+                        near(found.gates.value[[row, block * 2 + unit]], *value, name);
+                        near(pick(&found.gates)[[row, block * 2 + unit]], *error, name);
+                    }
+                    near(found.c.value[[row, unit]], parts[4][0], name);
+                    near(pick(&found.c)[[row, unit]], parts[4][1], name);
+                }
+                // The projection is a sum of two products, of factors that are off.
+                let (weights, [a, b]) = ([0.7f32, -1.3].map(f64::from), units.map(|parts| parts[5]));
+                let value = weights[0] * a[0] + weights[1] * b[0];
+                let size = (weights[0] * a[0]).abs() + (weights[1] * b[0]).abs();
+                let factor = if worst { 3.0 * u / (1.0 - 3.0 * u) } else { 6.0 * 3f64.sqrt() * u };
+                let error = weights[0].abs() * a[1] + weights[1].abs() * b[1] + factor * size;
+                let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
+                near(found.h.value[[row, 0]], value.clamp(-clip, clip), name);
+                near(pick(&found.h)[[row, 0]], error, name);
+            }
+        }
+    }
+}
+
+/// Each weight alone, wrong by little more than rounding explains, takes h, c or a gate beyond even the bound that
+/// is never exceeded.
+#[test]
+fn a_weight_wrong_in_its_fifth_digit_is_beyond_the_worst_case() {
+    let cell = full_cell();
+    let (x, h, c) = (ndarray::array![[0.8]], ndarray::array![[-0.6]], ndarray::array![[1.4, -0.9]]);
+    let budget = ActivationBudget::new(|_| 2.0);
+    let right = local(&cell, x.view(), h.view(), c.view(), &budget);
+    for weight in 0..cell.kernel.len() {
+        let mut wrong = cell.clone();
+        *wrong.kernel.iter_mut().nth(weight).unwrap() *= 1.0 + 5e-5;
+        let found = local(&wrong, x.view(), h.view(), c.view(), &budget);
+        let beyond = ((&found.gates.value - &right.gates.value).mapv_into(f64::abs) / &right.gates.worst)
+            .fold(0.0, |m: f64, v| m.max(*v));
+        assert!(beyond > 1.0, "weight {weight}: {beyond}");
+    }
+}
