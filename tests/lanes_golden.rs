@@ -1,6 +1,9 @@
 //! Both lanes reproduce what TensorFlow itself computed with the checkpoints, on the CPU and on a GPU adapter.
 
-use golden::{Case, KERAS_CASES, case, cases};
+#[path = "../crates/lstm/tests/found/mod.rs"]
+mod found;
+
+use golden::{Case, KERAS_CASES, case, cases, cell_cases};
 use lanes::{Choice, Device, KerasLstm, Tf1FusedLstm};
 use lstm::detect::{Given, detect, load};
 use lstm::{Batch, CellTrace, Direction, Network, Place, State, Tf1Cell, Trace, convert};
@@ -53,6 +56,39 @@ fn finals(
     concatenate(Axis(1), &parts.iter().map(|p| p.view()).collect::<Vec<_>>()).unwrap().into_dyn()
 }
 
+/// Whether a trace is what TensorFlow computed, in outputs and final states.
+fn agree(case: &Case, lane: &str, trace: &Trace<f32>, places: &[Place], batch: &Batch, tolerance: f32) {
+    let (name, io) = (&case.name, case.io());
+    let close = |what: &str, ours: &ArrayD<f32>| {
+        let Some(theirs) = io.get(what) else { return };
+        assert_eq!(ours.shape(), theirs.shape(), "{name} {what}");
+        let worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+        assert!(worst <= tolerance, "{name}: {what} of the {lane} lane is {worst:e} from TensorFlow's");
+    };
+    close("y", &trace.output.clone().into_dyn());
+    close("h", &finals(trace, places, batch, |t| &t.h));
+    close("c", &finals(trace, places, batch, |t| &t.c));
+}
+
+/// The rarer cells, wrappers and wirings. Those computed in float64 too: lanes run them in f32, within the same distance.
+fn reproduce_cells(choice: Choice) {
+    let device = Device::open(choice).expect("a software adapter is in the Debian package mesa-vulkan-drivers");
+    let (tf1, keras) = (Tf1FusedLstm::new(device.clone()), KerasLstm::new(device));
+    for case in cell_cases() {
+        let checkpoint = Checkpoint::open(&case.checkpoint()).unwrap();
+        let network = found::network(&case).try_map(&mut |cell| load(cell, |name| checkpoint.read(name))).unwrap();
+        let batch = found::batch(&case, &network);
+        let places: Vec<Place> = network.placed_cells().iter().map(|(place, _)| *place).collect();
+        agree(&case, "TF1", &tf1.run(&network, &batch).unwrap(), &places, &batch, 2e-6);
+        let converted = convert::network_to_keras(&network);
+        let projected = network.cells().iter().any(|c| c.projection.is_some());
+        assert_eq!(converted.is_err(), projected || case.json["keras"] == "refused", "{}", case.name);
+        if let Ok(converted) = converted {
+            agree(&case, "Keras", &keras.run(&converted, &batch).unwrap(), &places, &batch, 2e-6);
+        }
+    }
+}
+
 fn reproduce(choice: Choice) {
     let device = Device::open(choice).expect("a software adapter is in the Debian package mesa-vulkan-drivers");
     eprintln!("on {} ({})", device.info().name, device.info().kind);
@@ -72,17 +108,8 @@ fn reproduce(choice: Choice) {
         }
         // Three times larger weights than the others': f32 itself is further off there.
         let tolerance = if name.contains("big_state") { 2e-5 } else { 2e-6 };
-        let io = case.io();
         for (lane, trace) in &traces {
-            let close = |what: &str, ours: &ArrayD<f32>| {
-                let Some(theirs) = io.get(what) else { return };
-                assert_eq!(ours.shape(), theirs.shape(), "{name} {what}");
-                let worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
-                assert!(worst <= tolerance, "{name}: {what} of the {lane} lane is {worst:e} from TensorFlow's");
-            };
-            close("y", &trace.output.clone().into_dyn());
-            close("h", &finals(trace, &places, &batch, |t| &t.h));
-            close("c", &finals(trace, &places, &batch, |t| &t.c));
+            agree(&case, lane, trace, &places, &batch, tolerance);
             compared += 1;
         }
     }
@@ -97,4 +124,14 @@ fn lanes_reproduce_tensorflow_on_the_cpu() {
 #[test]
 fn lanes_reproduce_tensorflow_on_the_gpu() {
     reproduce(Choice::Gpu);
+}
+
+#[test]
+fn lanes_run_the_rarer_cells_on_the_cpu() {
+    reproduce_cells(Choice::Cpu);
+}
+
+#[test]
+fn lanes_run_the_rarer_cells_on_the_gpu() {
+    reproduce_cells(Choice::Gpu);
 }

@@ -171,7 +171,9 @@ pub(crate) fn plan(route: Route, plain: bool, sizes: Sizes, device: &Device) -> 
         Some(plan) => Ok(Some(plan)),
         None if route == Route::Auto => Ok(None),
         None if device.limits().is_none() => Err("the sequence kernel needs a wgpu device".to_owned()),
-        None if !plain => Err("the sequence kernel has no peepholes, projection or clipping".to_owned()),
+        None if !plain => {
+            Err("the sequence kernel has no peepholes, projection, clipping or layer normalisation".to_owned())
+        }
         None => Err(format!("the sequence kernel does not fit this device: {sizes:?}")),
     }
 }

@@ -33,7 +33,8 @@ impl Tf1FusedLstm {
     }
 
     /// How the lane computes a cell in a batch of `sequences` × `timesteps`: [`Route::Kernel`] or
-    /// [`Route::Operations`]. Cells with peepholes, projection or clipping take operations.
+    /// [`Route::Operations`]. Cells with peepholes, projection, clipping or
+    /// layer normalisation take operations.
     pub fn route_of(&self, cell: &Tf1Cell, sequences: usize, timesteps: usize) -> Route {
         match self.plan(cell, sequences, timesteps, true) {
             Ok(None) => Route::Operations,
@@ -45,7 +46,8 @@ impl Tf1FusedLstm {
         let plain = cell.peepholes.is_none()
             && cell.projection.is_none()
             && cell.cell_clip.is_none()
-            && cell.projection_clip.is_none();
+            && cell.projection_clip.is_none()
+            && cell.layer_norm.is_none();
         let sizes = Sizes { sequences, timesteps, input: cell.input_size(), units: cell.units(), gates };
         sequence_op::plan(self.route, plain, sizes, &self.device)
     }
@@ -81,6 +83,10 @@ impl Tf1FusedLstm {
             bias: row(&cell.bias),
             peepholes: cell.peepholes.as_ref().map(|p| [row(&p.input), row(&p.forget), row(&p.output)]),
             projection: cell.projection.as_ref().map(|p| upload(p, device)),
+            norms: cell.layer_norm.as_ref().map(|norm| {
+                let [i, j, f, o] = &norm.gates;
+                [i, j, f, o, &norm.state].map(|n| [row(&n.gamma), row(&n.beta)])
+            }),
         };
         // Steps first, so that each is one block of memory.
         let [sequences, timesteps, input] = x.dims();
@@ -116,7 +122,12 @@ impl Tf1FusedLstm {
     fn step(&self, cell: &Tf1Cell, weights: &Weights, x: Tensor<2>, h: Tensor<2>, c: Tensor<2>) -> Step {
         let units = cell.units();
         let z = Tensor::cat(vec![x, h], 1).matmul(weights.kernel.clone()) + weights.bias.clone();
-        let gate = |block: usize| z.clone().narrow(1, block * units, units);
+        let epsilon = cell.layer_norm.as_ref().map_or(0.0, |n| n.epsilon);
+        let norm = |v: Tensor<2>, which: usize| match &weights.norms {
+            Some(norms) => normalise(v, &norms[which], epsilon),
+            None => v,
+        };
+        let gate = |block: usize| norm(z.clone().narrow(1, block * units, units), block);
         let sigma = |v| apply(Activation::Sigmoid, v, &self.device);
         let phi = |v| apply(cell.activation, v, &self.device);
         let peep = |v: Tensor<2>, gate: usize, c: &Tensor<2>| match &weights.peepholes {
@@ -126,7 +137,7 @@ impl Tf1FusedLstm {
         let i = sigma(peep(gate(0), 0, &c));
         let j = phi(gate(1));
         let f = sigma(peep(gate(2) + cell.forget_bias, 1, &c));
-        let mut next_c = f.clone() * c + i.clone() * j.clone();
+        let mut next_c = norm(f.clone() * c + i.clone() * j.clone(), 4);
         if let Some(clip) = cell.cell_clip {
             next_c = clamp(next_c, clip);
         }
@@ -169,6 +180,16 @@ struct Weights {
     peepholes: Option<[Tensor<2>; 3]>,
     /// `[units, projected]`
     projection: Option<Tensor<2>>,
+    /// Gamma and beta of the gates i, j, f, o and of the state, each `[1, units]`.
+    norms: Option<[[Tensor<2>; 2]; 5]>,
+}
+
+/// Normalises each row of `[sequences, units]`: mean 0 and variance 1, then gamma and beta. Both are taken over the row
+/// as `tf.nn.moments` takes them, the variance from the distances to the mean.
+fn normalise(v: Tensor<2>, [gamma, beta]: &[Tensor<2>; 2], epsilon: f64) -> Tensor<2> {
+    let centred = v.clone() - v.mean_dim(1);
+    let variance = (centred.clone() * centred.clone()).mean_dim(1);
+    centred / (variance + epsilon).sqrt() * gamma.clone() + beta.clone()
 }
 
 /// Clips to ± `bound`. NaN stays NaN, which a device's own clamp need not keep.
