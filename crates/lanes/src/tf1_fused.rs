@@ -128,7 +128,7 @@ impl Tf1FusedLstm {
             None => v,
         };
         let gate = |block: usize| norm(z.clone().narrow(1, block * units, units), block);
-        let sigma = |v| apply(Activation::Sigmoid, v, &self.device);
+        let sigma = |v| apply(cell.recurrent_activation, v, &self.device);
         let phi = |v| apply(cell.activation, v, &self.device);
         let peep = |v: Tensor<2>, gate: usize, c: &Tensor<2>| match &weights.peepholes {
             Some(peepholes) => v + peepholes[gate].clone() * c.clone(),
@@ -220,7 +220,7 @@ fn in_kernel(plan: Plan, cell: &Tf1Cell, x: Tensor<3>, initial: &State, batch: &
         cell: Cell::Tf1,
         tiling: plan.tiling,
         activation: cell.activation,
-        recurrent_activation: Activation::Sigmoid,
+        recurrent_activation: cell.recurrent_activation,
     };
     let parameters = SequenceParameters {
         sequences: batch.sequences() as u32,

@@ -84,6 +84,9 @@ pub struct Tf1Cell {
     pub forget_bias: f32,
     /// φ, for the candidate and for the output.
     pub activation: Activation,
+    /// σ, for the three gates: the logistic sigmoid in every cell of TensorFlow's own, often hard sigmoid in one that
+    /// tf.keras stored.
+    pub recurrent_activation: Activation,
     /// Diagonal connections from the cell state, if the cell has them.
     pub peepholes: Option<Peepholes>,
     /// `[units, projected]`, if the output is projected.
@@ -177,6 +180,7 @@ impl Tf1Cell {
             bias,
             forget_bias: 1.0,
             activation: Activation::Tanh,
+            recurrent_activation: Activation::Sigmoid,
             peepholes: None,
             projection: None,
             cell_clip: None,

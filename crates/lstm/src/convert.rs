@@ -7,7 +7,7 @@ use ndarray::s;
 use thiserror::Error;
 
 use crate::gate_order::{self, Gate, KERAS, TF1};
-use crate::{Activation, KerasCell, Network, Tf1Cell};
+use crate::{KerasCell, Network, Tf1Cell};
 
 /// Why no Keras LSTM computes what this cell does.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -81,7 +81,7 @@ pub fn to_keras(cell: &Tf1Cell) -> Result<KerasCell, NotRepresentable> {
         kernel: kernel.slice(s![..input, ..]).to_owned(),
         bias,
         activation: cell.activation,
-        recurrent_activation: Activation::Sigmoid,
+        recurrent_activation: cell.recurrent_activation,
         go_backwards: false,
     })
 }
@@ -102,6 +102,7 @@ pub fn network_to_keras(network: &Network<Tf1Cell>) -> Result<Network<KerasCell>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Activation;
     use ndarray::{Array1, Array2, array};
 
     fn cell() -> Tf1Cell {

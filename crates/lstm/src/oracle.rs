@@ -277,7 +277,8 @@ impl Step {
         let new = self.c[[row, unit]].clamp(-clip, clip);
         let o = gate_order::position(TF1, Gate::Output) * cell.units() + unit;
         let seen = weights.peepholes.as_ref().map_or(0.0, |p| p[2][unit] * new);
-        let output = a.activate(Activation::Sigmoid, sigmoid(z[[row, o]] + seen));
+        let rho = cell.recurrent_activation;
+        let output = a.activate(rho, activation(rho, z[[row, o]] + seen));
         let shown = a.activate(cell.activation, activation(cell.activation, new));
         self.c[[row, unit]] = new;
         self.h[[row, unit]] = a.round(output * shown);
@@ -294,8 +295,7 @@ fn step<A: Arithmetic>(
     a: &mut A,
 ) -> Step {
     let units = cell.units();
-    const SIGMA: Activation = Activation::Sigmoid;
-    let phi = cell.activation;
+    let (phi, rho) = (cell.activation, cell.recurrent_activation);
     let forget_bias = f64::from(cell.forget_bias);
     let column = |gate, unit| gate_order::position(TF1, gate) * units + unit;
     let epsilon = cell.layer_norm.as_ref().map_or(0.0, |n| n.epsilon);
@@ -313,8 +313,8 @@ fn step<A: Arithmetic>(
             let old = c[[row, unit]];
             let seen = |which: usize| weights.peepholes.as_ref().map_or(0.0, |p| p[which][unit] * old);
             let before_forget = a.round(z[[row, f]] + forget_bias);
-            let forget = a.activate(SIGMA, sigmoid(before_forget + seen(1)));
-            let input = a.activate(SIGMA, sigmoid(z[[row, i]] + seen(0)));
+            let forget = a.activate(rho, activation(rho, before_forget + seen(1)));
+            let input = a.activate(rho, activation(rho, z[[row, i]] + seen(0)));
             let candidate = a.activate(phi, activation(phi, z[[row, j]]));
             let (keep, add) = (a.round(forget * old), a.round(input * candidate));
             next.c[[row, unit]] = a.round(keep + add);

@@ -136,6 +136,7 @@ fn one_step(
     };
     let clip = cell.cell_clip.map_or(f64::INFINITY, f64::from);
     let forget_bias = f64::from(cell.forget_bias);
+    let rho = cell.recurrent_activation;
     for row in 0..rows {
         let mut sums = [0, 1, 2, 3].map(|block| {
             let column = |unit: usize| [row, block * units + unit];
@@ -160,7 +161,7 @@ fn one_step(
                 let old = c[[row, unit]];
                 add(&mut sums[0][unit], [peephole(0, unit) * old, 0.0]);
                 add(&mut sums[2][unit], [peephole(1, unit) * old, forget_bias]);
-                let [i, j, f] = [(0, Activation::Sigmoid), (1, cell.activation), (2, Activation::Sigmoid)]
+                let [i, j, f] = [(0, rho), (1, cell.activation), (2, rho)]
                     .map(|(block, function)| activated(function, sums[block][unit], budget));
                 for (block, gate) in [i, j, f].into_iter().enumerate() {
                     gates.set([row, block * units + unit], gate);
@@ -184,7 +185,7 @@ fn one_step(
             for (error, carried) in output.error.iter_mut().zip(new.error) {
                 *error += peephole(2, unit).abs() * carried;
             }
-            let o = activated(Activation::Sigmoid, *output, budget);
+            let o = activated(rho, *output, budget);
             let phi = activated(cell.activation, new, budget);
             let error = [0, 1].map(|k| {
                 let (d_o, dphi, o, phi) = (o.error[k], phi.error[k], o.value, phi.value);

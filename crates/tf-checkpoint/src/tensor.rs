@@ -23,6 +23,19 @@ impl Tensor {
         (bytes.len() == expected).then_some(Tensor { dtype, shape, bytes, ends: Vec::new() })
     }
 
+    /// A float32 tensor from elsewhere than a checkpoint, row-major; `None` unless there are as many values as `shape`
+    /// says.
+    #[must_use]
+    pub fn float32(shape: Vec<usize>, values: &[f32]) -> Option<Tensor> {
+        Tensor::fixed(DType::Float32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+
+    /// The same of float64.
+    #[must_use]
+    pub fn float64(shape: Vec<usize>, values: &[f64]) -> Option<Tensor> {
+        Tensor::fixed(DType::Float64, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+
     /// A tensor of strings; `None` unless there are as many as `shape` says.
     pub(crate) fn of_strings<'a>(shape: Vec<usize>, elements: impl IntoIterator<Item = &'a [u8]>) -> Option<Tensor> {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());

@@ -160,6 +160,7 @@ pub fn load(
         bias: Array1::zeros(0),
         forget_bias: found.forget_bias.value,
         activation: found.activation.value,
+        recurrent_activation: Activation::Sigmoid,
         peepholes: None,
         projection: None,
         cell_clip: found.cell_clip.map(|f| f.value),

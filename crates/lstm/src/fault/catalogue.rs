@@ -1,6 +1,6 @@
 //! The faults worth trying on a cell.
 
-use crate::fault::recipe::Recipe;
+use crate::fault::recipe::{Recipe, is_hard};
 use crate::fault::{ColumnSplit, Difference, Fault, Precision, Spot, Tensor, Tensors};
 use crate::gate_order::Gate::{Candidate, Forget, Input, Output};
 use crate::gate_order::{GateOrder, TF1};
@@ -51,14 +51,18 @@ pub fn catalogue(cell: &Tf1Cell) -> Vec<Fault> {
     let (input, units) = (cell.input_size(), cell.units());
     faults.extend(ColumnSplit::ALL.into_iter().filter(|s| s.fits(input, units)).map(Fault::ColumnSplit));
     let other_activation = if cell.activation == Activation::Tanh { Activation::Relu } else { Activation::Tanh };
+    let other_recurrent = match cell.recurrent_activation {
+        Activation::Sigmoid => Activation::HardSigmoidKeras2,
+        _ => Activation::Sigmoid,
+    };
     faults.extend([
         Fault::InterleavedGates { bias: true },
         Fault::FortranOrder,
         Fault::CudnnLayout,
         Fault::BiasHalfDropped,
         Fault::BiasMissing,
-        Fault::RecurrentActivation { found: Activation::HardSigmoidKeras2 },
-        Fault::HardSigmoidDefinition { found: other_hard_sigmoid(cell.activation) },
+        Fault::RecurrentActivation { found: other_recurrent },
+        Fault::HardSigmoidDefinition { found: other_hard_sigmoid(cell) },
         Fault::Activation { found: other_activation },
         Fault::StateSwapped,
         Fault::OneStepLate,
@@ -71,8 +75,8 @@ pub fn catalogue(cell: &Tf1Cell) -> Vec<Fault> {
 }
 
 /// The other definition where the cell uses hard sigmoid, else the cell's own function, which changes nothing.
-fn other_hard_sigmoid(activation: Activation) -> Activation {
-    match activation {
+fn other_hard_sigmoid(cell: &Tf1Cell) -> Activation {
+    match if is_hard(cell.recurrent_activation) { cell.recurrent_activation } else { cell.activation } {
         Activation::HardSigmoidKeras2 => Activation::HardSigmoidKeras3,
         Activation::HardSigmoidKeras3 => Activation::HardSigmoidKeras2,
         other => other,

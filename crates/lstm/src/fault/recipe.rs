@@ -136,7 +136,7 @@ impl Recipe {
             precision: None,
             weight: None,
             activation: cell.activation,
-            recurrent_activation: Activation::Sigmoid,
+            recurrent_activation: cell.recurrent_activation,
             go_backwards: false,
         }
     }
@@ -177,6 +177,10 @@ impl Recipe {
                 self.bias.forget.gates = Gates::default();
             }
             Fault::RecurrentActivation { found } => self.recurrent_activation = *found,
+            // The gates' function where that is the hard sigmoid.
+            Fault::HardSigmoidDefinition { found } if is_hard(cell.recurrent_activation) => {
+                self.recurrent_activation = *found;
+            }
             Fault::Activation { found } | Fault::HardSigmoidDefinition { found } => self.activation = *found,
             Fault::PrecisionReduced(precision) => self.precision = Some(*precision),
             Fault::WeightsDiffer(difference) => self.weight = Some((difference.at, difference.found)),
@@ -304,6 +308,11 @@ impl Spot {
     }
 }
 
+/// Either definition of the hard sigmoid.
+pub(crate) fn is_hard(activation: Activation) -> bool {
+    matches!(activation, Activation::HardSigmoidKeras2 | Activation::HardSigmoidKeras3)
+}
+
 /// The faults that a layer's settings are, beside those of a right conversion.
 pub(crate) fn settings(
     cell: &Tf1Cell,
@@ -311,17 +320,20 @@ pub(crate) fn settings(
     recurrent_activation: Activation,
     go_backwards: bool,
 ) -> Vec<Fault> {
-    let hard = |a| matches!(a, Activation::HardSigmoidKeras2 | Activation::HardSigmoidKeras3);
     let mut faults = vec![];
     if activation != cell.activation {
-        faults.push(if hard(activation) && hard(cell.activation) {
+        faults.push(if is_hard(activation) && is_hard(cell.activation) {
             Fault::HardSigmoidDefinition { found: activation }
         } else {
             Fault::Activation { found: activation }
         });
     }
-    if recurrent_activation != Activation::Sigmoid {
-        faults.push(Fault::RecurrentActivation { found: recurrent_activation });
+    if recurrent_activation != cell.recurrent_activation {
+        faults.push(if is_hard(recurrent_activation) && is_hard(cell.recurrent_activation) {
+            Fault::HardSigmoidDefinition { found: recurrent_activation }
+        } else {
+            Fault::RecurrentActivation { found: recurrent_activation }
+        });
     }
     if go_backwards {
         faults.push(Fault::BackwardNotReversed);

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::Tf1Cell;
 use crate::fault::{ColumnSplit, Fault, Spot, Tensor, Tensors};
 use crate::gate_order::{Gate, GateOrder};
+use crate::{Activation, Tf1Cell};
 
 impl Fault {
     /// The name used in reports: kebab-case, without parameters.
@@ -189,6 +189,9 @@ impl Fault {
             Fault::BiasHalfDropped => "add the two halves of a CuDNNLSTM layer's bias".into(),
             Fault::BiasMissing => {
                 format!("set use_bias and copy the permuted bias, with {forget_bias} added to columns {columns}")
+            }
+            Fault::RecurrentActivation { found: Activation::Sigmoid } => {
+                "set the layer's recurrent_activation to the cell's, which is not sigmoid".into()
             }
             Fault::RecurrentActivation { .. } => "set the layer's recurrent_activation to sigmoid".into(),
             Fault::HardSigmoidDefinition { .. } => {
