@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::error::Problem;
 use crate::layer::LstmConfig;
 
-pub(crate) use write::{Chain, model_json};
+pub(crate) use write::model_json;
 
 /// A model: the layers in the order of its `layers` property, which numbers them in files.
 #[derive(Clone, Debug, Default)]

@@ -101,7 +101,7 @@ pub struct Layer {
     pub kind: LayerKind,
 }
 
-/// One or two directions.
+/// An LSTM in one or two directions, or what can stand around it in a model to be written.
 #[allow(clippy::large_enum_variant, reason = "a file has a few of these, and a box would only get in the way")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum LayerKind {
@@ -117,6 +117,41 @@ pub enum LayerKind {
         /// has no configuration.
         merge_mode: Option<String>,
     },
+    /// `Dense` without an activation, for the projection of an LSTM. Only written: reading lists every `Dense` under
+    /// [`KerasFile::other_layers`].
+    Dense {
+        /// `[inputs, outputs]`.
+        kernel: Array,
+        /// `[outputs]`; `None` with `use_bias=False`.
+        bias: Option<Array>,
+    },
+    /// Layers one after the other, to whose output their input is added. Only written: as an `Add` with the name of
+    /// this layer.
+    Residual(Vec<Layer>),
+    /// A stack of layers for each direction, over the same input, their outputs side by side: as a `Concatenate` with
+    /// the name of this layer. Only written. Single LSTMs are better off in [`LayerKind::Bidirectional`].
+    Directions {
+        /// Read the sequence from first to last.
+        forward: Vec<Layer>,
+        /// Read it from last to first: they are given the sequence reversed, so their own `go_backwards` is false,
+        /// and their output is reversed again.
+        backward: Vec<Layer>,
+    },
+}
+
+impl LayerKind {
+    /// Its LSTMs, forward before backward: none in a `Dense`, one, two, or those of all layers inside.
+    pub fn lstms(&self) -> Vec<&Lstm> {
+        match self {
+            LayerKind::Lstm(lstm) => vec![lstm],
+            LayerKind::Bidirectional { forward, backward, .. } => vec![forward, backward],
+            LayerKind::Dense { .. } => vec![],
+            LayerKind::Residual(layers) => layers.iter().flat_map(|l| l.kind.lstms()).collect(),
+            LayerKind::Directions { forward, backward } => {
+                forward.iter().chain(backward).flat_map(|l| l.kind.lstms()).collect()
+            }
+        }
+    }
 }
 
 /// The arrays of one LSTM, gate order i, f, c, o along the last axis.

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use crate::cell::{Cell, role_of, split_cells};
 use crate::config::{Kind, Model, Node as ConfigNode};
 use crate::error::Problem;
+use crate::graph::Weighted;
 use crate::hdf5::{Node, Tree};
-use crate::layer::{Contents, Layer, LayerKind, LstmConfig, OtherArray, OtherLayer, Place};
+use crate::layer::{Contents, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer, Place};
 use crate::slot::{Half, Role, Slot};
 
 /// Reads the layers below `weights`, which carries the attribute `layer_names`. With the model's
@@ -263,32 +264,29 @@ fn flatten<'m>(model: &'m Model, into: &mut Vec<&'m ConfigNode>) {
 }
 
 /// The root of a weights file with `layers`, each under its name.
-pub(crate) fn tree<'a>(layers: &[(String, &'a Layer)], keras_version: &str) -> Tree<'a> {
+pub(crate) fn tree<'a>(layers: &[(&str, Weighted<'a>)], keras_version: &str) -> Tree<'a> {
     let mut root = Tree::default();
     root.text("backend", "tensorflow");
     // Keras 2 takes a file without this for one of Keras 1, and permutes its arrays.
     root.text("keras_version", keras_version);
-    root.texts("layer_names", layers.iter().map(|(n, _)| n.clone()).collect());
+    root.texts("layer_names", layers.iter().map(|(n, _)| (*n).to_owned()).collect());
     for (name, layer) in layers {
-        let directions = match &layer.kind {
-            LayerKind::Lstm(l) => vec![(format!("{name}/lstm_cell"), l)],
-            LayerKind::Bidirectional { forward, backward, .. } => vec![
-                (format!("{name}/forward_lstm/lstm_cell"), forward),
-                (format!("{name}/backward_lstm/lstm_cell"), backward),
+        let of = |lstm: &'a Lstm| [Some(&lstm.kernel), Some(&lstm.recurrent_kernel), lstm.bias.as_ref()];
+        let parts = match *layer {
+            Weighted::Lstm(l) => vec![(format!("{name}/lstm_cell"), of(l))],
+            Weighted::Bidirectional { forward, backward, .. } => vec![
+                (format!("{name}/forward_lstm/lstm_cell"), of(forward)),
+                (format!("{name}/backward_lstm/lstm_cell"), of(backward)),
             ],
+            Weighted::Dense { kernel, bias } => vec![((*name).to_owned(), [Some(kernel), None, bias])],
         };
         let group = root.group(name);
         let mut weight_names = Vec::new();
-        for (cell, lstm) in directions {
-            let arrays = [
-                ("kernel:0", Some(&lstm.kernel)),
-                ("recurrent_kernel:0", Some(&lstm.recurrent_kernel)),
-                ("bias:0", lstm.bias.as_ref()),
-            ];
-            for (weight, array) in arrays {
+        for (path, arrays) in parts {
+            for (weight, array) in ["kernel:0", "recurrent_kernel:0", "bias:0"].into_iter().zip(arrays) {
                 if let Some(array) = array {
-                    group.group(&cell).dataset(weight, array);
-                    weight_names.push(format!("{cell}/{weight}"));
+                    group.group(&path).dataset(weight, array);
+                    weight_names.push(format!("{path}/{weight}"));
                 }
             }
         }

@@ -49,6 +49,7 @@ mod config;
 mod cudnn;
 mod encode;
 mod error;
+mod graph;
 mod hdf5;
 mod keras1;
 mod layer;
@@ -65,7 +66,7 @@ mod weights_h5;
 
 use std::path::Path;
 
-pub use encode::Target;
+pub use encode::{Generation, Target};
 pub use error::{Error, Problem};
 pub use hdf5::{Elements, Hdf5Array};
 pub use layer::{Array, Dtype, Format, KerasFile, Layer, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer, Stored};
@@ -95,19 +96,31 @@ pub fn decode(bytes: Vec<u8>) -> Result<KerasFile, Error> {
     decode_any(bytes).map_err(Error::decoding)
 }
 
-/// Encodes chains of layers as a file in memory: the same layers give the same bytes.
+/// Encodes chains of layers as a file in memory: the same layers give the same bytes. A model is for Keras 2 and 3
+/// alike ([`Generation::Any`]).
 ///
-/// In each chain a layer feeds the next. For [`Target::Keras`] one chain becomes a Sequential model
-/// and several become one Functional model with an input and an output per chain, in this order; the
-/// layers return sequences. The other targets list the layers chain by chain. Names are changed where
-/// Keras, or the reader of bare arrays, would take them for something else. Values are written as float32.
+/// In each chain a layer feeds the next. For [`Target::Keras`] one chain becomes a Sequential model, unless it has
+/// residual connections or directions, and several become one Functional model with an input and an output per
+/// chain, in this order; the layers return sequences. The other targets list the layers with arrays chain by chain,
+/// forward before backward. Names are changed where Keras, or the reader of bare arrays, would take them for
+/// something else. Values are written as float32.
 ///
 /// # Errors
 ///
 /// If there is nothing to write, arrays do not fit together, or, for [`Target::Keras`], a layer has
-/// no configuration, one that Keras 3 cannot express, or does not fit the layer before it.
+/// no configuration, one that the two Kerases cannot express or understand differently, or does not fit the layer
+/// before it.
 pub fn encode(chains: &[Vec<Layer>], target: Target) -> Result<Vec<u8>, Error> {
-    encode::encode(chains, target).map_err(Error::encoding)
+    encode_for(chains, target, Generation::Any)
+}
+
+/// As [`encode`], for one generation of Keras.
+///
+/// # Errors
+///
+/// As [`encode`]; what the two Kerases understand differently is an error for [`Generation::Any`] only.
+pub fn encode_for(chains: &[Vec<Layer>], target: Target, generation: Generation) -> Result<Vec<u8>, Error> {
+    encode::encode(chains, target, generation).map_err(Error::encoding)
 }
 
 /// Reads all arrays of a `.npz` file as numbers, for recorded inputs, in the order of the archive.

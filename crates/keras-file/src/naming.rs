@@ -6,7 +6,8 @@ mod order;
 use std::collections::HashMap;
 
 use crate::error::Problem;
-use crate::layer::{Array, Contents, Layer, LayerKind, Lstm, OtherArray, OtherLayer, Stored};
+use crate::graph::Weighted;
+use crate::layer::{Array, Contents, LayerKind, Lstm, OtherArray, OtherLayer, Stored};
 use crate::tensor::Tensor;
 
 const KERNEL: &str = "kernel";
@@ -300,19 +301,20 @@ fn by_position(mut tensors: Vec<Tensor<'_>>, contents: &mut Contents) -> Result<
 }
 
 /// The arrays of `layers`, in their order, by the names under which [`contents`] finds them.
-pub(crate) fn arrays<'a>(layers: &[(String, &'a Layer)]) -> Vec<(String, &'a Array)> {
+pub(crate) fn arrays<'a>(layers: &[(&str, Weighted<'a>)]) -> Vec<(String, &'a Array)> {
     let mut arrays = Vec::new();
     for (name, layer) in layers {
-        let halves = match &layer.kind {
-            LayerKind::Lstm(lstm) => vec![(name.clone(), lstm)],
-            LayerKind::Bidirectional { forward, backward, .. } => {
-                vec![(format!("{name}/forward_layer"), forward), (format!("{name}/backward_layer"), backward)]
+        let of = |lstm: &'a Lstm| [Some(&lstm.kernel), Some(&lstm.recurrent_kernel), lstm.bias.as_ref()];
+        let parts = match *layer {
+            Weighted::Lstm(lstm) => vec![((*name).to_owned(), of(lstm))],
+            Weighted::Bidirectional { forward, backward, .. } => {
+                vec![(format!("{name}/forward_layer"), of(forward)), (format!("{name}/backward_layer"), of(backward))]
             }
+            Weighted::Dense { kernel, bias } => vec![((*name).to_owned(), [Some(kernel), None, bias])],
         };
-        for (path, lstm) in halves {
-            arrays.push((format!("{path}/{KERNEL}"), &lstm.kernel));
-            arrays.push((format!("{path}/{RECURRENT}"), &lstm.recurrent_kernel));
-            arrays.extend(lstm.bias.as_ref().map(|bias| (format!("{path}/{BIAS}"), bias)));
+        for (path, of_part) in parts {
+            let named = ROLES.into_iter().zip(of_part);
+            arrays.extend(named.filter_map(|(role, array)| Some((format!("{path}/{role}"), array?))));
         }
     }
     // Sorted by chance, which only happens without a bias: the reader must not take it for the order of the names.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::archive;
 use crate::error::Problem;
 use crate::hdf5::{Hdf5, Location};
-use crate::layer::{Array, Dtype, Format, KerasFile, Layer, LayerKind, Lstm, Stored};
+use crate::layer::{Array, Dtype, Format, KerasFile, Layer, Stored};
 use crate::slot::{Half, Role, Slot};
 
 /// Values for one array of a file.
@@ -124,15 +124,7 @@ fn shown<T: std::fmt::Debug>(items: &[T]) -> String {
 /// How the layer's arrays are stored, if that is not as they are given.
 fn other_layout(layers: &[Layer], name: &str) -> Option<Stored> {
     let layers = layers.iter().filter(|l| l.name == name);
-    let stored = layers.flat_map(|l| halves(&l.kind)).map(|l| l.stored);
-    stored.into_iter().find(|s| *s != Stored::Plain)
-}
-
-fn halves(kind: &LayerKind) -> Vec<&Lstm> {
-    match kind {
-        LayerKind::Lstm(lstm) => vec![lstm],
-        LayerKind::Bidirectional { forward, backward, .. } => vec![forward, backward],
-    }
+    layers.flat_map(|l| l.kind.lstms()).map(|l| l.stored).find(|s| *s != Stored::Plain)
 }
 
 /// Bytes of no other dataset may be written, and none twice: two names of one dataset are two layers that share it.

@@ -1,15 +1,19 @@
 //! `.weights.h5`: `layers/<class>_<n>/cell/vars/{0,1,2}`, at the root or below any nested model.
 //! Groups are named after classes, not layers, and numbered per class in the order of the model.
 
+mod write;
+
 use std::collections::HashMap;
 
 use crate::cell::shapes_say_lstm;
 use crate::config::{Kind, Model, Node as ConfigNode};
 use crate::error::Problem;
-use crate::hdf5::{Node, Tree};
-use crate::layer::{Contents, Layer, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer, Place, Stored};
+use crate::hdf5::Node;
+use crate::layer::{Contents, LayerKind, Lstm, LstmConfig, OtherArray, OtherLayer, Place, Stored};
 use crate::slot::{Half, Role, Slot};
 use crate::slug::{self, Numbering};
+
+pub(crate) use write::{Layers, tree};
 
 /// Groups that hold the layers of a model: the usual one, and that of Keras 2.12 and 2.13.
 const CONTAINERS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
@@ -328,47 +332,4 @@ fn collect(node: &Node<'_>, prefix: &str, into: &mut Vec<OtherArray>) -> Result<
         collect(&node.expect_child(&name)?, &format!("{prefix}{name}/"), into)?;
     }
     Ok(())
-}
-
-/// The root of a file with `layers` in the order of the model, and one input layer for each of
-/// `inputs` where the model has them as layers (a Functional model, not a Sequential one).
-pub(crate) fn tree<'a>(layers: &[(String, &'a Layer)], inputs: &[String]) -> Tree<'a> {
-    let mut root = Tree::default();
-    // Every object has a group `vars`, also an empty one: Keras 2 stops where one is missing.
-    root.group("vars");
-    let mut numbering = Numbering::default();
-    for name in inputs {
-        let group = numbering.next("InputLayer");
-        root.group(&format!("layers/{group}/vars")).text("name", name);
-    }
-    for (name, layer) in layers {
-        match &layer.kind {
-            LayerKind::Lstm(lstm) => {
-                let group = format!("layers/{}", numbering.next("LSTM"));
-                put(root.group(&group), name, lstm);
-            }
-            LayerKind::Bidirectional { forward, backward, .. } => {
-                let group = format!("layers/{}", numbering.next("Bidirectional"));
-                let group = root.group(&group);
-                group.group("vars").text("name", name);
-                put(group.group("forward_layer"), &format!("forward_{name}"), forward);
-                put(group.group("backward_layer"), &format!("backward_{name}"), backward);
-                // Keras 2 saves the layer that `forward_layer` was copied from, never built.
-                group.group("layer/vars");
-                group.group("layer/cell/vars");
-            }
-        }
-    }
-    root
-}
-
-fn put<'a>(group: &mut Tree<'a>, name: &str, lstm: &'a Lstm) {
-    group.group("vars").text("name", name);
-    let vars = group.group("cell/vars");
-    vars.text("name", "lstm_cell");
-    vars.dataset("0", &lstm.kernel);
-    vars.dataset("1", &lstm.recurrent_kernel);
-    if let Some(bias) = &lstm.bias {
-        vars.dataset("2", bias);
-    }
 }

@@ -53,11 +53,7 @@ fn read(bytes: Vec<u8>) {
     }
     let Ok(file) = keras_file::decode(bytes) else { return };
     for layer in &file.layers {
-        let halves = match &layer.kind {
-            LayerKind::Lstm(lstm) => vec![lstm],
-            LayerKind::Bidirectional { forward, backward, .. } => vec![forward, backward],
-        };
-        for lstm in halves {
+        for lstm in layer.kind.lstms() {
             let _ = (lstm.inputs(), lstm.units());
             for array in [Some(&lstm.kernel), Some(&lstm.recurrent_kernel), lstm.bias.as_ref()].into_iter().flatten() {
                 assert_eq!(array.shape.iter().product::<usize>(), array.data.len());

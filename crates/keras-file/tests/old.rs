@@ -14,10 +14,7 @@ fn read(file: &str) -> KerasFile {
 }
 
 fn directions(layer: &Layer) -> Vec<&Lstm> {
-    match &layer.kind {
-        LayerKind::Lstm(lstm) => vec![lstm],
-        LayerKind::Bidirectional { forward, backward, .. } => vec![forward, backward],
-    }
+    layer.kind.lstms()
 }
 
 fn arrays(layer: &Layer) -> Vec<&Array> {

@@ -1,23 +1,22 @@
-//! Writes the configuration of a model of LSTM chains, in a dialect that both Keras 2 and Keras 3
-//! read: plain dtype names, `batch_input_shape`, and the graph of a Functional model in Keras 2's
-//! lists. Initializers are left to their defaults, as the weights replace what they made.
+//! Writes the configuration of a model, in a dialect that both Keras 2 and Keras 3 read: plain dtype names,
+//! `batch_input_shape`, and the graph of a Functional model in Keras 2's lists. Only the reversal of a sequence has
+//! one form for each. Initializers are left to their defaults, as the weights replace what they made.
 
 use serde_json::{Value, json};
 
-use crate::layer::{Layer, LayerKind, Lstm, LstmConfig};
+use crate::encode::Generation;
+use crate::graph::{Graph, Node, Op, Weighted};
+use crate::layer::{Lstm, LstmConfig};
 
-/// Layers that feed each other, with their names and that of their input.
-pub(crate) struct Chain<'a> {
-    pub(crate) input: String,
-    pub(crate) layers: Vec<(String, &'a Layer)>,
-}
-
-/// One chain as a Sequential model, several as a Functional one; `order` lists the chain of each
-/// layer of a Functional model, inputs included, in the order of its `layers` property.
-pub(crate) fn model_json(chains: &[Chain<'_>], order: &[usize]) -> Value {
-    if let [chain] = chains {
-        let mut layers = vec![input_json(chain)];
-        layers.extend(chain.layers.iter().map(|(n, l)| layer_json(n, l)));
+/// One chain of layers as a Sequential model, anything else as a Functional one, whose layers come in `order`.
+/// `widths` has the last axis of every node's output.
+pub(crate) fn model_json(graph: &Graph<'_>, order: &[usize], widths: &[usize], generation: Generation) -> Value {
+    let json = |index: usize| {
+        let width = widths.get(index).copied().unwrap_or(0);
+        graph.nodes.get(index).map(|node| node_json(node, width, generation))
+    };
+    if graph.is_sequence() {
+        let layers: Vec<Value> = (0..graph.nodes.len()).filter_map(json).collect();
         return json!({
             "module": "keras",
             "class_name": "Sequential",
@@ -25,28 +24,16 @@ pub(crate) fn model_json(chains: &[Chain<'_>], order: &[usize]) -> Value {
             "registered_name": null,
         });
     }
-    // What each chain still has to list, in front of it the layer that feeds it.
-    let mut queues: Vec<_> = chains
-        .iter()
-        .map(|chain| {
-            let mut before = None::<&str>;
-            let input = (chain.input.as_str(), input_json(chain));
-            let layers = chain.layers.iter().map(|(n, l)| (n.as_str(), layer_json(n, l)));
-            std::iter::once(input).chain(layers).map(move |(name, mut json)| {
-                let nodes = before.map_or(json!([]), |b| json!([[[b, 0, 0, {}]]]));
-                if let Some(fields) = json.as_object_mut() {
-                    fields.insert("name".to_owned(), name.into());
-                    fields.insert("inbound_nodes".to_owned(), nodes);
-                }
-                before = Some(name);
-                json
-            })
-        })
-        .collect();
-    let layers: Vec<Value> = order.iter().filter_map(|chain| queues.get_mut(*chain)?.next()).collect();
-    let ends = |name: &str| json!([name, 0, 0]);
-    let inputs: Vec<Value> = chains.iter().map(|c| ends(&c.input)).collect();
-    let last = |c: &Chain<'_>| c.layers.last().map_or(Value::Null, |(n, _)| ends(n));
+    let name = |index: usize| graph.nodes.get(index).map_or("", |n| &n.name);
+    let layer = |index: usize| {
+        let (mut json, node) = json(index).zip(graph.nodes.get(index))?;
+        if let Some(fields) = json.as_object_mut() {
+            fields.insert("name".to_owned(), node.name.as_str().into());
+            fields.insert("inbound_nodes".to_owned(), inbound(node, name, generation));
+        }
+        Some(json)
+    };
+    let ends = |index: &usize| json!([name(*index), 0, 0]);
     // `Model` makes a Functional model of this; the class `Functional` has another module in each Keras.
     json!({
         "module": "keras",
@@ -54,12 +41,25 @@ pub(crate) fn model_json(chains: &[Chain<'_>], order: &[usize]) -> Value {
         "config": {
             "name": "model",
             "trainable": true,
-            "layers": layers,
-            "input_layers": inputs,
-            "output_layers": chains.iter().map(last).collect::<Vec<_>>(),
+            "layers": order.iter().copied().filter_map(layer).collect::<Vec<_>>(),
+            "input_layers": graph.inputs.iter().map(ends).collect::<Vec<_>>(),
+            "output_layers": graph.outputs.iter().map(ends).collect::<Vec<_>>(),
         },
         "registered_name": null,
     })
+}
+
+/// The one call of a layer: what it is given.
+fn inbound<'n>(node: &Node<'_>, name: impl Fn(usize) -> &'n str, generation: Generation) -> Value {
+    let from = node.from.iter().map(|f| name(*f));
+    match (&node.op, generation) {
+        (Op::Input, _) => json!([]),
+        // A function of TensorFlow, with its other arguments.
+        (Op::Flip, Generation::Any | Generation::Two) => {
+            from.map(|f| json!([f, 0, 0, {"axis": [1], "name": null}])).collect()
+        }
+        _ => json!([from.map(|f| json!([f, 0, 0, {}])).collect::<Vec<_>>()]),
+    }
 }
 
 fn keras_layer(class: &str, config: Value) -> Value {
@@ -71,34 +71,61 @@ fn keras_layer(class: &str, config: Value) -> Value {
     })
 }
 
-fn input_json(chain: &Chain<'_>) -> Value {
-    let width = match chain.layers.first().map(|(_, l)| &l.kind) {
-        Some(LayerKind::Lstm(l) | LayerKind::Bidirectional { forward: l, .. }) => l.inputs(),
-        None => 0,
-    };
-    keras_layer(
-        "InputLayer",
-        json!({
-            "batch_input_shape": [null, null, width],
-            "dtype": "float32",
-            "sparse": false,
-            "name": chain.input,
+fn node_json(node: &Node<'_>, width: usize, generation: Generation) -> Value {
+    let name = node.name.as_str();
+    match &node.op {
+        Op::Input => keras_layer(
+            "InputLayer",
+            json!({
+                "batch_input_shape": [null, null, width],
+                "dtype": "float32",
+                "sparse": false,
+                "name": name,
+            }),
+        ),
+        Op::Weighted(layer) => layer_json(name, *layer),
+        Op::Add => keras_layer("Add", json!({"name": name, "trainable": true, "dtype": "float32"})),
+        Op::Concatenate => {
+            keras_layer("Concatenate", json!({"name": name, "trainable": true, "dtype": "float32", "axis": -1}))
+        }
+        Op::Flip if generation == Generation::Three => json!({
+            "module": "keras.src.ops.numpy",
+            "class_name": "Flip",
+            "config": {"name": name, "axis": 1},
+            "registered_name": "Flip",
         }),
-    )
+        Op::Flip => json!({
+            "module": "keras.src.layers.core.tf_op_layer",
+            "class_name": "TFOpLambda",
+            "config": {"name": name, "trainable": true, "dtype": "float32", "function": "reverse"},
+            "registered_name": "TFOpLambda",
+        }),
+    }
 }
 
-fn layer_json(name: &str, layer: &Layer) -> Value {
-    match &layer.kind {
-        LayerKind::Lstm(lstm) => lstm_json(name, lstm),
-        LayerKind::Bidirectional { forward, backward, merge_mode } => keras_layer(
+fn layer_json(name: &str, layer: Weighted<'_>) -> Value {
+    match layer {
+        Weighted::Lstm(lstm) => lstm_json(name, lstm),
+        Weighted::Bidirectional { forward, backward, merge_mode } => keras_layer(
             "Bidirectional",
             json!({
                 "name": name,
                 "trainable": true,
                 "dtype": "float32",
                 "layer": lstm_json(&format!("forward_{name}"), forward),
-                "merge_mode": merge_mode.as_deref().unwrap_or("concat"),
+                "merge_mode": merge_mode.unwrap_or("concat"),
                 "backward_layer": lstm_json(&format!("backward_{name}"), backward),
+            }),
+        ),
+        Weighted::Dense { kernel, bias } => keras_layer(
+            "Dense",
+            json!({
+                "name": name,
+                "trainable": true,
+                "dtype": "float32",
+                "units": kernel.shape.last(),
+                "activation": "linear",
+                "use_bias": bias.is_some(),
             }),
         ),
     }
@@ -121,8 +148,8 @@ fn lstm_json(name: &str, lstm: &Lstm) -> Value {
         "stateful": false,
         "unroll": false,
         "units": units,
-        "activation": activation,
-        "recurrent_activation": recurrent_activation,
+        "activation": activation_json(activation),
+        "recurrent_activation": activation_json(recurrent_activation),
         "use_bias": use_bias,
         "dropout": 0.0,
         "recurrent_dropout": 0.0,
@@ -132,4 +159,10 @@ fn lstm_json(name: &str, lstm: &Lstm) -> Value {
         fields.insert("zero_output_for_mask".to_owned(), true.into());
     }
     keras_layer("LSTM", config)
+}
+
+/// A name, or the object that stands for a function of the user's own.
+fn activation_json(activation: &str) -> Value {
+    let object = serde_json::from_str(activation).ok().filter(Value::is_object);
+    object.unwrap_or_else(|| activation.into())
 }
