@@ -174,4 +174,31 @@ proptest! {
         bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
         let _ = keras_file::decode(bytes);
     }
+
+    #[test]
+    fn replacing_in_damaged_files_never_panics(
+        file in 0..FILES.len(),
+        at in any::<prop::sample::Index>(),
+        number in prop_oneof![Just(0u64), Just(u64::MAX), Just(1 << 31), 0..20_000u64, any::<u64>()],
+    ) {
+        let mut bytes = golden(FILES[file]);
+        let sound = keras_file::decode(bytes.clone()).expect("a golden file");
+        let at = at.index(bytes.len() - 8);
+        bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        let replacement = |slot: &keras_file::Slot| keras_file::Replacement {
+            layer: slot.layer.clone(),
+            half: slot.half,
+            role: slot.role.clone(),
+            array: keras_file::Array::float32(slot.shape.clone(), vec![0.5; slot.shape.iter().product()]),
+        };
+        let replacements: Vec<_> = sound.slots.iter().map(replacement).collect();
+        // What is accepted is a file as sound as before.
+        if let Ok(after) = keras_file::replace(&bytes, &replacements) {
+            prop_assert!(keras_file::decode(after).is_ok());
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("damaged.h5");
+        std::fs::write(&path, &bytes).expect("a file");
+        let _ = keras_file::read_hdf5_arrays(&path);
+    }
 }

@@ -178,3 +178,29 @@ fn elmo_is_listed() {
     let w = arrays.iter().find(|a| a.name == "RNN_1/RNN/MultiRNNCell/Cell1/LSTMCell/W_0").expect("its kernel");
     assert_eq!((w.shape.as_slice(), w.dtype.as_str()), ([32, 256].as_slice(), "float32"));
 }
+
+#[test]
+fn files_of_the_first_weights_h5_are_read() {
+    let text = std::fs::read_to_string(old("early.json")).expect("early.json of make_early.py");
+    let expected: HashMap<String, Vec<Vec<f64>>> = serde_json::from_str(&text).expect("sums by file");
+    assert_eq!(expected.len(), 2);
+    for (name, sums) in expected {
+        for ending in ["weights.h5", "keras"] {
+            let file = read(&format!("{name}.{ending}"));
+            let sum = |l: &&Lstm| l.kernel.data.iter().map(|v| f64::from(*v)).sum::<f64>();
+            let mut found: Vec<Vec<f64>> =
+                file.layers.iter().map(|l| directions(l).iter().map(sum).collect()).collect();
+            if ending == "weights.h5" {
+                // Numbered by class: the bidirectional layer comes last.
+                assert!(!file.order_known);
+                let bidirectional = found.pop().expect("a layer");
+                found.insert(1, bidirectional);
+            }
+            let near = |(a, b): (&Vec<f64>, &Vec<f64>)| {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9)
+            };
+            assert!(found.len() == sums.len() && found.iter().zip(&sums).all(near), "{name}.{ending}: {found:?}");
+            assert!(file.slots.iter().any(|s| s.layer == "dense" && s.shape == [5, 2]), "{name}.{ending}");
+        }
+    }
+}

@@ -181,3 +181,26 @@ fn write_files_for_keras() {
         }
     }
 }
+
+#[test]
+fn every_merge_mode_that_gives_one_output_is_written() {
+    let both = |mode: &str, units: [usize; 2]| {
+        let mut backward = lstm(2, 3, units[1]);
+        if let Some(c) = &mut backward.config {
+            c.go_backwards = true;
+        }
+        let merge_mode = Some(mode.to_owned());
+        let pair = LayerKind::Bidirectional { forward: lstm(1, 3, units[0]), backward, merge_mode };
+        let after = if mode == "concat" { units[0] + units[1] } else { units[0] };
+        vec![layer("both", pair), single("top", 3, after, 2)]
+    };
+    for (mode, units) in [("concat", [4, 2]), ("sum", [4, 4]), ("mul", [4, 4]), ("ave", [4, 4])] {
+        let chain = both(mode, units);
+        let bytes = keras_file::encode(std::slice::from_ref(&chain), Target::Keras).unwrap_or_else(|e| panic!("{e}"));
+        assert!(decode(bytes).layers == chain, "{mode}");
+    }
+    for (mode, units) in [("none", [4, 4]), ("sum", [4, 2])] {
+        let error = keras_file::encode(&[both(mode, units)], Target::Keras).map(|_| ()).expect_err("a refusal");
+        assert!(error.to_string().contains(mode), "{error}");
+    }
+}
