@@ -25,6 +25,27 @@
 //!
 //! The arrays found by name may have any shape: whoever reads a [`Lstm`] from these formats has to check it.
 //!
+//! # Old layers
+//!
+//! `CuDNNLSTM` layers and those of Keras 1 are converted as Keras 2 does it on loading, and [`Lstm::stored`] says so.
+//! HDF5 files of others, in which TensorFlow's variables lie under their own names, are no Keras files:
+//! [`read_hdf5_arrays`] lists what they hold.
+//!
+//! # Other arrays in a file that exists
+//!
+//! ```no_run
+//! use keras_file::{Array, Half, Replacement, Role};
+//!
+//! let bytes = std::fs::read("model.keras")?;
+//! for slot in keras_file::decode(bytes.clone())?.slots {
+//!     println!("{} {}: {:?}", slot.layer, slot.role, slot.shape);
+//! }
+//! let array = Array::float32(vec![8, 32], vec![0.0; 256]);
+//! let kernel = Replacement { layer: "lstm".to_owned(), half: Half::Whole, role: Role::RecurrentKernel, array };
+//! std::fs::write("changed.keras", keras_file::replace(&bytes, &[kernel])?)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Example
 //!
 //! ```no_run

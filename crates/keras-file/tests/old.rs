@@ -204,3 +204,56 @@ fn files_of_the_first_weights_h5_are_read() {
         }
     }
 }
+
+/// One LSTM of Keras 1 over `x`, a list of steps, with its hard_sigmoid.
+fn evaluate(lstm: &Lstm, x: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let units = lstm.units();
+    let gate = |x: f64| (0.2 * x + 0.5).clamp(0.0, 1.0);
+    let bias = lstm.bias.as_ref().expect("a bias");
+    let (mut h, mut c) = (vec![0.0; units], vec![0.0; units]);
+    let step = |x: &Vec<f64>| {
+        let product = |v: &[f64], m: &Array, column: usize| -> f64 {
+            v.iter().enumerate().map(|(row, v)| v * f64::from(m.data[row * 4 * units + column])).sum()
+        };
+        let z: Vec<f64> = (0..4 * units)
+            .map(|n| product(x, &lstm.kernel, n) + product(&h, &lstm.recurrent_kernel, n) + f64::from(bias.data[n]))
+            .collect();
+        for u in 0..units {
+            c[u] = gate(z[units + u]) * c[u] + gate(z[u]) * z[2 * units + u].tanh();
+        }
+        h = (0..units).map(|u| gate(z[3 * units + u]) * c[u].tanh()).collect();
+        h.clone()
+    };
+    x.iter().map(step).collect()
+}
+
+#[test]
+fn layers_of_a_real_keras_1_compute_what_it_did() {
+    let arrays = keras_file::read_arrays(&old("keras1_real.npz")).expect("keras1_real.npz of make_keras1.py");
+    let array = |name: &str| arrays.iter().find(|a| a.name == name).expect("x and y");
+    let (x, y) = (array("x"), array("y"));
+    let steps = x.shape[1];
+    let rows = |a: &keras_file::NamedArray| a.values.chunks(a.shape[2]).map(<[f64]>::to_vec).collect::<Vec<_>>();
+    for ending in ["model.h5", "legacy.h5"] {
+        let file = read(&format!("keras1_real.{ending}"));
+        assert_eq!(
+            file.layers.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(),
+            ["lstm_1", "bidirectional_1", "lstm_3"]
+        );
+        for (x, y) in rows(x).chunks(steps).zip(rows(y).chunks(steps)) {
+            let found = file.layers.iter().fold(x.to_vec(), |x, layer| match directions(layer)[..] {
+                [lstm] => evaluate(lstm, &x),
+                [forward, backward] => {
+                    let reversed: Vec<_> = x.iter().rev().cloned().collect();
+                    let back = evaluate(backward, &reversed).into_iter().rev();
+                    evaluate(forward, &x).into_iter().zip(back).map(|(f, b)| [f, b].concat()).collect()
+                }
+                _ => panic!("one or two"),
+            });
+            let worst = found.iter().flatten().zip(y.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(worst < 1e-6, "{ending}: {worst}");
+        }
+        let config = directions(&file.layers[0])[0].config.as_ref();
+        assert_eq!(config.map(|c| c.recurrent_activation.as_str()), (ending == "model.h5").then_some("hard_sigmoid"));
+    }
+}

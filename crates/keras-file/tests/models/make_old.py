@@ -1,8 +1,8 @@
 """Writes the files of tests/old.rs: CuDNNLSTM and Keras 1 layers, and what Keras 2 makes of them.
 
 usage: python make_old.py OUT_DIR
-Run under TensorFlow 2.15.1 (Keras 2.15.0). The CuDNNLSTM files are saved by Keras. Keras 1 no longer installs: its files are laid out
-as keras 1.2.2 wrote them (engine/topology.py, layers/recurrent.py: names, order and configuration). For each file expected.npz has,
+Run under TensorFlow 2.15.1 (Keras 2.15.0). The CuDNNLSTM files are saved by Keras, those of Keras 1 laid out
+as Keras 1.2.2 does it (make_keras1.py has some of its own). For each file expected.npz has,
 under '<file>/<layer>/<number>', what load_weights of an LSTM model of Keras 2 puts into each layer: get_weights() of its LSTMs.
 """
 import json, os, sys
