@@ -6,7 +6,8 @@ use std::path::Path;
 use prost::Message;
 
 use crate::proto::{
-    AttrValue, Collection, GraphDef, ListValue, MetaGraph, NodeDef, SavedModel, TensorShape, VariableDef,
+    AttrValue, Collection, FunctionDef, GraphDef, ListValue, MetaGraph, NodeDef, OpDef, SavedModel, TensorShape,
+    VariableDef,
 };
 use crate::source::Source;
 use crate::tensor_proto::{Missing, decode};
@@ -42,6 +43,10 @@ pub struct Graph {
 pub struct Function {
     /// Its name, by which nodes refer to it.
     pub name: String,
+    /// Names of its arguments, in the order of the inputs of a node that calls it. Its nodes read them by name alone.
+    pub arguments: Vec<String>,
+    /// What it returns, in order: an argument, or `node:output:index`; empty where the file does not say.
+    pub results: Vec<String>,
     /// Its nodes. Their inputs are written `node:output:index`.
     pub nodes: Vec<Node>,
 }
@@ -146,9 +151,13 @@ fn graph(path: &Path, meta: MetaGraph) -> Result<Graph, Error> {
     let nodes = convert.nodes(graph.node)?;
     let mut functions = Vec::new();
     for function in graph.library.unwrap_or_default().function {
+        let FunctionDef { signature, node_def, mut ret } = function;
+        let OpDef { name, input_arg, output_arg } = signature.unwrap_or_default();
         functions.push(Function {
-            name: function.signature.unwrap_or_default().name,
-            nodes: convert.nodes(function.node_def)?,
+            name,
+            arguments: input_arg.into_iter().map(|a| a.name).collect(),
+            results: output_arg.into_iter().map(|a| ret.remove(&a.name).unwrap_or_default()).collect(),
+            nodes: convert.nodes(node_def)?,
         });
     }
     let mut names = |collection: &str| variable_names(path, collections.remove(collection).unwrap_or_default());

@@ -194,11 +194,24 @@ pub(crate) struct FunctionDef {
     pub(crate) signature: Option<OpDef>,
     #[prost(message, repeated, tag = "3")]
     pub(crate) node_def: Vec<NodeDef>,
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub(crate) ret: BTreeMap<String, String>,
 }
 
 /// `tensorflow/core/framework/op_def.proto`
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct OpDef {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) input_arg: Vec<ArgDef>,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) output_arg: Vec<ArgDef>,
+}
+
+/// `OpDef.ArgDef` of `tensorflow/core/framework/op_def.proto`
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ArgDef {
     #[prost(string, tag = "1")]
     pub(crate) name: String,
 }
