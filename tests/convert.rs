@@ -84,7 +84,7 @@ fn two_scopes_become_two_layers_in_order() {
         .iter()
         .map(|l| match &l.kind {
             LayerKind::Lstm(lstm) => lstm.recurrent_kernel.shape[0],
-            LayerKind::Bidirectional { .. } => panic!("two plain layers"),
+            _ => panic!("two plain layers"),
         })
         .collect();
     assert_eq!(units, [100, 150]);

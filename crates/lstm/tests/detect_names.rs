@@ -1,6 +1,6 @@
 //! Detection by names alone, as in a checkpoint whose `.meta` is lost.
 
-use lstm::detect::{CellKind, Detection, Given, GivenError, Source, detect};
+use lstm::detect::{CellKind, Detection, Given, GivenError, Source, WeightsChoice, detect};
 use lstm::{Direction, Network};
 use tf_checkpoint::{DType, Variable};
 
@@ -188,4 +188,78 @@ fn what_the_user_says_counts_where_no_graph_does() {
     assert_eq!((cells[0].forget_bias.value, cells[0].forget_bias.source), (0.5, Source::Option));
     let given = Given { input_size: Some(6), ..Given::default() };
     assert!(matches!(detect(&list, None, &given), Err(GivenError::InputSize { found: 5, .. })));
+}
+
+#[test]
+fn gates_in_matrices_of_their_own_are_explained() {
+    let gates = ["input_gate_0", "forget_gate_0", "output_gate_0", "update_gate_0"];
+    let names: Vec<String> = gates.iter().map(|g| format!("NTM/controller/{g}/Matrix")).collect();
+    let list: Vec<(&str, &[usize])> = names.iter().map(|n| (n.as_str(), &[130, 100][..])).collect();
+    let detection = found(&list);
+    assert!(detection.networks.is_empty());
+    insta::assert_snapshot!(why(&detection, &names[3]));
+}
+
+#[test]
+fn fused_cells_of_an_unknown_release_may_clip() {
+    let detection = found(&[
+        ("a/LSTMBlockCell/W", &[13, 32]),
+        ("a/LSTMBlockCell/b", &[32]),
+        ("b/lstm_block_wrapper/kernel", &[13, 32]),
+        ("b/lstm_block_wrapper/bias", &[32]),
+        ("c/lstm_fused_cell/kernel", &[13, 32]),
+        ("c/lstm_fused_cell/bias", &[32]),
+        ("d/lstm_cell/weights", &[13, 32]),
+        ("d/lstm_cell/biases", &[32]),
+        ("e/lstm_cell/kernel", &[13, 32]),
+        ("e/lstm_cell/bias", &[32]),
+    ]);
+    insta::assert_snapshot!(detection.notes.join("\n"));
+}
+
+#[test]
+fn averages_of_a_part_of_a_cell_are_told() {
+    let list: &[Named] = &[
+        ("lstm_cell/kernel", &[13, 32]),
+        ("lstm_cell/kernel/ExponentialMovingAverage", &[13, 32]),
+        ("lstm_cell/bias", &[32]),
+    ];
+    let given = Given { weights: Some(WeightsChoice::Ema), ..Given::default() };
+    let refused = detect(&variables(list), None, &given).unwrap_err();
+    insta::assert_snapshot!(format!("{}\n{refused}", found(list).notes.join("\n")));
+}
+
+#[test]
+fn misfits_of_other_classes_are_told() {
+    let problem = |list: &[Named]| {
+        let detection = found(list);
+        assert!(detection.networks.is_empty());
+        detection.malformed[0].problem.to_string()
+    };
+    let coupled = "coupled_input_forget_gate_lstm_cell";
+    let name = |scope: &str, last: &str| format!("{scope}/{last}");
+    let texts = [
+        problem(&[(&name(coupled, "W_0"), &[13, 32]), (&name(coupled, "B"), &[32])]),
+        problem(&[(&name(coupled, "W_0"), &[13, 24]), (&name(coupled, "B"), &[32])]),
+        problem(&[
+            ("wn_lstm_cell/kernel", &[13, 32]),
+            ("wn_lstm_cell/bias", &[32]),
+            ("wn_lstm_cell/norm_0", &[8]),
+            ("wn_lstm_cell/norm_1", &[32]),
+        ]),
+        problem(&[
+            ("indy_lstm_cell/kernel_w", &[5, 32]),
+            ("indy_lstm_cell/kernel_u", &[8, 32]),
+            ("indy_lstm_cell/bias", &[32]),
+        ]),
+        problem(&[
+            ("glstm_cell/group0/kernel", &[4, 8]),
+            ("glstm_cell/group1/kernel", &[5, 8]),
+            ("glstm_cell/bias_i", &[4]),
+        ]),
+        problem(&[("lstm_cell/kernel", &[13, 33]), ("lstm_cell/bias", &[33])]),
+        problem(&[("lstm_cell/kernel", &[4, 13, 32]), ("lstm_cell/bias", &[32])]),
+        problem(&[("lstm_cell/kernel", &[8, 32]), ("lstm_cell/bias", &[32])]),
+    ];
+    insta::assert_snapshot!(texts.join("\n"));
 }

@@ -62,7 +62,7 @@ fn candidate(path: &Path, major: u32) -> KerasCell {
     match &file.layers[..] {
         [layer] => match &layer.kind {
             LayerKind::Lstm(lstm) => keras_cell(lstm, major),
-            LayerKind::Bidirectional { .. } => panic!("{}: bidirectional", path.display()),
+            _ => panic!("{}: not one LSTM", path.display()),
         },
         layers => panic!("{}: {} layers", path.display(), layers.len()),
     }

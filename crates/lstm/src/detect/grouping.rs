@@ -1,18 +1,20 @@
 //! Which cells make one network.
 //!
 //! Scopes say it: `cell_0`, `cell_1`, … under a `multi_rnn_cell` are a stack, `fw` beside `bw` two directions. Where
-//! the graph shows what feeds a cell it has the last word: a stack whose cells do not feed each other directly (a
-//! residual wrapper, an attention) is taken apart, and cells in scopes of their own that do feed each other become a
-//! stack.
+//! the graph shows what feeds a cell it has the last word: a stack whose cells do not feed each other directly (an
+//! attention, an operation between them) is taken apart, and cells in scopes of their own that do feed each other become
+//! a stack. The graph alone shows residual connections, what becomes of two directions, and a cell on top of itself.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::graph_index::GraphIndex;
 use super::names::without_number;
-use super::wiring::{self, Feed};
-use super::{FoundCell, FoundNetwork};
-use crate::Network;
+use super::wiring::{self, Feed, Wiring};
+use super::{FoundCell, FoundNetwork, Indexed, merging};
+use crate::{Merge, Network};
+
+/// A name's last scopes are looked at one by one; more than any real name has, and few enough to walk down into.
+const SCOPES: usize = 64;
 
 /// Scopes as a tree, cells at its leaves.
 #[derive(Default)]
@@ -24,23 +26,31 @@ struct Scope {
 /// Groups cells into networks, in natural order of their names.
 pub(super) fn group(
     cells: Vec<FoundCell>,
-    graph: Option<&GraphIndex<'_>>,
+    indexed: Option<&Indexed<'_>>,
     notes: &mut Vec<String>,
 ) -> Vec<FoundNetwork> {
     let mut root = Scope::default();
     for (index, cell) in cells.iter().enumerate() {
         let mut scope = &mut root;
-        for part in cell.name.split('/') {
+        let parts: Vec<&str> = cell.name.rsplitn(SCOPES, '/').collect();
+        for part in parts.into_iter().rev() {
             scope = scope.children.entry(part.to_owned()).or_default();
         }
         scope.cells.push(index);
     }
     let mut forest = forest(&root, "");
-    if let Some(graph) = graph {
-        let variables: Vec<_> = cells.iter().map(|c| &c.variables).collect();
-        let feeds = wiring::feeds(graph, &variables);
-        forest = forest.into_iter().flat_map(|network| agree_with_graph(network, &feeds, &cells, notes)).collect();
-        forest = join_fed(forest, &feeds);
+    if let Some(indexed) = indexed {
+        let uses: Vec<_> = cells.iter().map(|c| indexed.uses(&c.variables)).collect();
+        let mut joins = BTreeMap::new();
+        forest = forest.into_iter().map(|n| with_merges(n, indexed, &uses, &cells, &mut joins, notes)).collect();
+        let wiring = wiring::read(&indexed.graph, &uses, &joins);
+        for cell in &wiring.tangled {
+            notes.push(format!("{} reads its own output in some places and not in others", cells[*cell].name));
+        }
+        forest = forest.into_iter().flat_map(|n| agree_with_graph(n, &wiring.feeds, &cells, notes)).collect();
+        forest = join_fed(forest, &wiring.feeds);
+        forest = forest.into_iter().map(|n| with_copies(n, &wiring, &cells, notes)).collect();
+        forest = forest.into_iter().map(|n| with_residuals(n, &wiring, &cells, notes)).collect();
     }
     forest = forest.into_iter().flat_map(|network| split_where_sizes_break(network, &cells, notes)).collect();
     let mut networks: Vec<FoundNetwork> = forest
@@ -52,6 +62,124 @@ pub(super) fn group(
         .collect();
     networks.sort_by(|a, b| natural_order(&a.name, &b.name));
     networks
+}
+
+/// Asks the graph how the outputs of two directions become one, and where.
+fn with_merges(
+    network: Network<usize>,
+    indexed: &Indexed<'_>,
+    uses: &[wiring::Uses<'_>],
+    cells: &[FoundCell],
+    joins: &mut BTreeMap<super::graph_index::NodeId, Vec<usize>>,
+    notes: &mut Vec<String>,
+) -> Network<usize> {
+    match network {
+        Network::Stack(parts) => Network::Stack(
+            parts.into_iter().map(|part| with_merges(part, indexed, uses, cells, joins, notes)).collect(),
+        ),
+        Network::Bidirectional { forward, backward, .. } => {
+            let ([f], [b]) = (&top(&forward)[..], &top(&backward)[..]) else {
+                return Network::side_by_side(*forward, *backward);
+            };
+            let joined = merging::joined(&indexed.graph, &uses[*f], &uses[*b]);
+            if joined.also_read {
+                notes.push(format!(
+                    "the graph adds or multiplies the outputs of {} and {}, and also reads them otherwise: they are taken \
+                     side by side",
+                    cells[*f].name, cells[*b].name
+                ));
+            }
+            joins.extend(joined.at.into_iter().map(|node| (node, vec![*f, *b])));
+            Network::Bidirectional { forward, backward, merge: joined.merge }
+        }
+        other => other,
+    }
+}
+
+/// Repeats the cells that the graph stacks on themselves.
+fn with_copies(
+    network: Network<usize>,
+    wiring: &Wiring,
+    cells: &[FoundCell],
+    notes: &mut Vec<String>,
+) -> Network<usize> {
+    match network {
+        Network::Cell(cell) => {
+            let count = wiring.copies[cell];
+            if count < 2 {
+                return Network::Cell(cell);
+            }
+            notes.push(format!(
+                "the graph stacks {} on itself {count} times with one set of weights, as MultiRNNCell([cell] * {count}) does",
+                cells[cell].name
+            ));
+            Network::Stack(vec![Network::Cell(cell); count])
+        }
+        Network::Stack(parts) => Network::Stack(
+            parts
+                .into_iter()
+                .flat_map(|part| match with_copies(part, wiring, cells, notes) {
+                    Network::Stack(copies) => copies,
+                    other => vec![other],
+                })
+                .collect(),
+        ),
+        Network::Bidirectional { forward, backward, merge } => Network::Bidirectional {
+            forward: Box::new(with_copies(*forward, wiring, cells, notes)),
+            backward: Box::new(with_copies(*backward, wiring, cells, notes)),
+            merge,
+        },
+        Network::Residual(part) => Network::Residual(Box::new(with_copies(*part, wiring, cells, notes))),
+    }
+}
+
+/// Puts residual connections around the cells, or the layers, that the graph shows them around.
+fn with_residuals(
+    network: Network<usize>,
+    wiring: &Wiring,
+    cells: &[FoundCell],
+    notes: &mut Vec<String>,
+) -> Network<usize> {
+    match network {
+        Network::Cell(cell) if wiring.residual[cell] == Some(cell) && fits_residual(cell, cell, cells) => {
+            Network::Residual(Box::new(Network::Cell(cell)))
+        }
+        Network::Stack(parts) => {
+            let mut layers: Vec<Network<usize>> = vec![];
+            for part in parts {
+                let own = if let Network::Cell(cell) = part { Some(cell) } else { None };
+                layers.push(with_residuals(part, wiring, cells, notes));
+                let Some(cell) = own else { continue };
+                let Some(bottom) = wiring.residual[cell].filter(|b| *b != cell) else { continue };
+                let start = layers.iter().position(|l| *l == Network::Cell(bottom));
+                match start.filter(|_| fits_residual(bottom, cell, cells)) {
+                    Some(start) => {
+                        let inside = layers.split_off(start);
+                        layers.push(Network::Residual(Box::new(Network::Stack(inside))));
+                    }
+                    None => notes.push(format!(
+                        "the graph adds the input of {} to the output of {}: left out, as no network of whole layers does so",
+                        cells[bottom].name, cells[cell].name
+                    )),
+                }
+            }
+            match layers.len() {
+                1 => layers.remove(0),
+                _ => Network::Stack(layers),
+            }
+        }
+        Network::Bidirectional { forward, backward, merge } => Network::Bidirectional {
+            forward: Box::new(with_residuals(*forward, wiring, cells, notes)),
+            backward: Box::new(with_residuals(*backward, wiring, cells, notes)),
+            merge,
+        },
+        other => other,
+    }
+}
+
+/// Whether the output of `top` is as wide as the input of `bottom`.
+fn fits_residual(bottom: usize, top: usize, cells: &[FoundCell]) -> bool {
+    cells[top].projection.unwrap_or(cells[top].units) == cells[bottom].input_size
 }
 
 /// The networks in a scope, by names alone.
@@ -117,8 +245,8 @@ fn agree_with_graph(
             }
             let names: Vec<usize> = layers.iter().flat_map(|l| l.cells().into_iter().copied()).collect();
             notes.push(format!(
-                "the layers of {} do not feed each other directly (a residual connection, attention or another operation \
-                 lies between): each is taken as a network of its own",
+                "the layers of {} do not feed each other directly (attention or another operation lies \
+                 between): each is taken as a network of its own",
                 shared_scope(&names.iter().collect::<Vec<_>>(), cells)
             ));
             layers
@@ -138,41 +266,53 @@ fn agree_with_graph(
 }
 
 /// Stacks networks whose cells read the output of another network and nothing else.
-fn join_fed(mut networks: Vec<Network<usize>>, feeds: &[Feed]) -> Vec<Network<usize>> {
-    loop {
-        let tops: Vec<BTreeSet<usize>> = networks.iter().map(|n| top(n).into_iter().collect()).collect();
-        let fed_by = |network: &Network<usize>| {
-            let bottoms = bottom(network);
-            let sources: Vec<&BTreeSet<usize>> = bottoms
-                .iter()
-                .filter_map(|c| match &feeds[*c] {
-                    Feed::Cells(from) => Some(from),
-                    _ => None,
-                })
-                .collect();
-            let first = *sources.first()?;
-            (sources.len() == bottoms.len() && sources.iter().all(|s| *s == first))
-                .then(|| tops.iter().position(|t| t == first))?
-        };
-        // Only a chain becomes a stack: a network read by two others stays apart from both.
-        let links: Vec<(usize, usize)> = networks
-            .iter()
-            .enumerate()
-            .filter_map(|(above, n)| Some((fed_by(n)?, above)))
-            .filter(|(b, a)| b != a)
-            .collect();
-        let link = links.iter().find(|(below, _)| links.iter().filter(|(b, _)| b == below).count() == 1);
-        let Some(&(below, above)) = link else { return networks };
-        let parts = |network: Network<usize>| match network {
-            Network::Stack(parts) => parts,
-            other => vec![other],
-        };
-        let (above_network, below_network) = (networks[above].clone(), networks[below].clone());
-        let joined = Network::Stack(parts(below_network).into_iter().chain(parts(above_network)).collect());
-        networks =
-            networks.into_iter().enumerate().filter(|(i, _)| *i != below && *i != above).map(|(_, n)| n).collect();
-        networks.push(joined);
+fn join_fed(networks: Vec<Network<usize>>, feeds: &[Feed]) -> Vec<Network<usize>> {
+    let mut tops: BTreeMap<BTreeSet<usize>, Option<usize>> = BTreeMap::new();
+    for (index, network) in networks.iter().enumerate() {
+        tops.entry(top(network).into_iter().collect()).and_modify(|same| *same = None).or_insert(Some(index));
     }
+    let fed_by = |network: &Network<usize>| {
+        let bottoms = bottom(network);
+        let sources: Vec<&BTreeSet<usize>> = bottoms
+            .iter()
+            .filter_map(|c| match &feeds[*c] {
+                Feed::Cells(from) => Some(from),
+                _ => None,
+            })
+            .collect();
+        let first = *sources.first()?;
+        let agree = sources.len() == bottoms.len() && sources.iter().all(|s| *s == first);
+        if agree { tops.get(first).copied().flatten() } else { None }
+    };
+    let below: Vec<Option<usize>> =
+        networks.iter().enumerate().map(|(above, n)| fed_by(n).filter(|below| *below != above)).collect();
+    // Only a chain becomes a stack: a network read by two others stays apart from both.
+    let mut above: Vec<Vec<usize>> = vec![vec![]; networks.len()];
+    for (index, below) in below.iter().enumerate() {
+        if let Some(below) = below {
+            above[*below].push(index);
+        }
+    }
+    let next = |index: usize| if let [one] = above[index][..] { Some(one) } else { None };
+    let starts = (0..networks.len()).filter(|i| below[*i].is_none_or(|b| next(b).is_none()));
+    let mut used = vec![false; networks.len()];
+    let mut joined = vec![];
+    // What no start leads to is a circle of networks, each left as it is.
+    for start in starts.collect::<Vec<_>>() {
+        let mut parts = vec![];
+        let mut at = Some(start);
+        while let Some(index) = at.filter(|i| !used[*i]) {
+            used[index] = true;
+            match &networks[index] {
+                Network::Stack(layers) => parts.extend(layers.iter().cloned()),
+                other => parts.push(other.clone()),
+            }
+            at = next(index);
+        }
+        joined.push(if parts.len() == 1 { parts.remove(0) } else { Network::Stack(parts) });
+    }
+    joined.extend(networks.into_iter().zip(used).filter(|(_, used)| !used).map(|(n, _)| n));
+    joined
 }
 
 /// Without a graph the names' word stands only as far as the sizes allow.
@@ -182,10 +322,8 @@ fn split_where_sizes_break(
     notes: &mut Vec<String>,
 ) -> Vec<Network<usize>> {
     let Network::Stack(layers) = network else { return vec![network] };
-    let output =
-        |n: &Network<usize>| top(n).iter().map(|c| cells[*c].projection.unwrap_or(cells[*c].units)).sum::<usize>();
     let chained =
-        layers.windows(2).all(|pair| bottom(&pair[1]).iter().all(|c| cells[*c].input_size == output(&pair[0])));
+        layers.windows(2).all(|pair| bottom(&pair[1]).iter().all(|c| cells[*c].input_size == width(&pair[0], cells)));
     if chained {
         return vec![Network::Stack(layers)];
     }
@@ -195,6 +333,19 @@ fn split_where_sizes_break(
         shared_scope(&names.iter().collect::<Vec<_>>(), cells)
     ));
     layers
+}
+
+/// Width of a network's output.
+fn width(network: &Network<usize>, cells: &[FoundCell]) -> usize {
+    match network {
+        Network::Cell(cell) => cells[*cell].projection.unwrap_or(cells[*cell].units),
+        Network::Stack(parts) => parts.last().map_or(0, |last| width(last, cells)),
+        Network::Residual(part) => width(part, cells),
+        Network::Bidirectional { forward, backward, merge } => match merge {
+            Merge::Concat => width(forward, cells) + width(backward, cells),
+            Merge::Sum | Merge::Mul | Merge::Ave => width(forward, cells),
+        },
+    }
 }
 
 /// Cells that read the network's input.

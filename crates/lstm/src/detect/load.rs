@@ -5,7 +5,7 @@ use tf_checkpoint::{DType, Tensor};
 use thiserror::Error;
 
 use super::{CellKind, FoundCell};
-use crate::{Activation, CellError, ExactWeights, Tf1Cell, forms};
+use crate::{Activation, CellError, ExactWeights, Tf1Cell, forms, gate_order};
 
 /// A cell's variables could not be made into weights.
 #[derive(Debug, Error)]
@@ -144,6 +144,13 @@ pub fn load(
                 // What such a cell has in place of a bias comes after the normalisation.
                 None if found.layer_norm => Array1::zeros(4 * units),
                 _ => reader.bias(4 * units)?,
+            };
+            let (kernel, bias) = match found.columns {
+                gate_order::TF1 => (kernel, bias),
+                order => (
+                    gate_order::reorder(kernel.view(), order, gate_order::TF1),
+                    gate_order::reorder(bias.view(), order, gate_order::TF1),
+                ),
             };
             let layer_norm = if found.layer_norm { Some(reader.layer_norm()?) } else { None };
             ExactWeights { layer_norm, ..plain(kernel, bias) }

@@ -1,261 +1,66 @@
-//! Finding the LSTMs in a checkpoint: by the names TensorFlow gave their variables, and by the graph where there is one.
+//! Finding the LSTMs in a checkpoint: by the names TensorFlow gave their variables, by the graph where there is one, and
+//! by the user's word.
 //!
 //! Names alone say which variables belong together and which cell wrote them; forget bias, activation and clipping are
 //! run-time constants that only the graph holds. Every fact carries the place it comes from ([`Source`]).
 
+mod averages;
+mod dropout;
+mod found;
+mod given;
 mod graph_facts;
 mod graph_index;
 mod grouping;
+mod ignored;
+mod instances;
+mod kinds;
 mod load;
+mod mapped;
+mod merging;
 mod names;
+mod notes;
+mod problem;
+mod sizes;
 mod wiring;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use tf_checkpoint::{Graph, Variable};
 
-use crate::{Activation, CellError, Network};
+use crate::{Activation, gate_order};
+use graph_index::GraphIndex;
+use instances::{Instance, Instances};
+use names::Candidate;
 
+pub use found::{Averages, CellVariables, Detection, Fact, FoundCell, FoundNetwork, Ignored, Malformed, Source};
+pub use given::{Given, GivenError, MappedCell, MappedNetwork, WeightsChoice};
+pub use kinds::CellKind;
 pub use load::{LoadError, load};
-pub use names::CellKind;
+pub use mapped::as_map;
+pub use problem::Problem;
 
-/// Where a fact about a cell comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Read from the checkpoint's graph (`.meta`).
-    Graph,
-    /// Given by the user.
-    Option,
-    /// What the cell's constructor defaults to: neither graph nor user said otherwise.
-    CellDefault,
-    /// cuDNN's canonical weights, which have no forget bias.
-    Cudnn,
+/// A graph made ready: laid out flat, with every place in it that computes an LSTM.
+struct Indexed<'g> {
+    graph: GraphIndex<'g>,
+    instances: Instances,
 }
 
-impl Source {
-    /// The word used in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Source::Graph => "graph",
-            Source::Option => "option",
-            Source::CellDefault => "cell-default",
-            Source::Cudnn => "cudnn",
-        }
+impl Indexed<'_> {
+    /// The places at which a cell is computed.
+    fn of(&self, variables: &CellVariables) -> Vec<&Instance> {
+        let Some(kernel) = variables.kernel.first() else { return vec![] };
+        self.instances.of(&self.graph, kernel).iter().map(|i| &self.instances.all[*i]).collect()
     }
-}
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Source::Graph => "read from the graph",
-            Source::Option => "given by option",
-            Source::CellDefault => "the cell's default: no graph says otherwise",
-            Source::Cudnn => "cuDNN weights have none",
-        })
+    /// The same, with the output of each.
+    fn uses(&self, variables: &CellVariables) -> wiring::Uses<'_> {
+        let instances = self.of(variables);
+        let projection = variables.projection.as_ref().and_then(|p| self.graph.variable(p));
+        let output = |i: &&Instance| graph_facts::of(&self.graph, i, projection).ok().and_then(|f| f.output);
+        let outputs = instances.iter().map(output).collect();
+        wiring::Uses { instances, outputs }
     }
-}
-
-/// A value and where it comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fact<T> {
-    /// The value.
-    pub value: T,
-    /// Its origin.
-    pub source: Source,
-}
-
-/// The checkpoint keys of one cell's variables.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CellVariables {
-    /// The fused kernel; several when the rows are spread over `W_0`, `W_1`, …, in row order.
-    pub kernel: Vec<String>,
-    /// The bias; `None` for a layer-normalised cell.
-    pub bias: Option<String>,
-    /// Peepholes to the input, forget and output gate.
-    pub peepholes: Option<[String; 3]>,
-    /// The projection.
-    pub projection: Option<String>,
-    /// Whatever else the class of cell has, by role: `input/gamma` … `state/beta` of a layer-normalised cell, `norm_0`
-    /// and `norm_1` of a weight-normalised one, `kernel_u` of an Indy one, `bias_i` … `bias_o` of a grouped one,
-    /// `W_F_diag` and `W_O_diag` of a coupled one.
-    pub extra: BTreeMap<String, String>,
-}
-
-impl CellVariables {
-    /// Every key, in a fixed order.
-    pub fn all(&self) -> impl Iterator<Item = &String> {
-        self.kernel
-            .iter()
-            .chain(&self.bias)
-            .chain(self.peepholes.iter().flatten())
-            .chain(&self.projection)
-            .chain(self.extra.values())
-    }
-}
-
-/// One LSTM cell of a checkpoint.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FoundCell {
-    /// The scope that holds its variables, such as `rnn/multi_rnn_cell/cell_0/lstm_cell`.
-    pub name: String,
-    /// The class that wrote it.
-    pub kind: CellKind,
-    /// Width of the input.
-    pub input_size: usize,
-    /// Width of the cell state.
-    pub units: usize,
-    /// Width of the projected output, if there is a projection.
-    pub projection: Option<usize>,
-    /// Added to the forget gate at run time.
-    pub forget_bias: Fact<f32>,
-    /// φ, for candidate and output.
-    pub activation: Fact<Activation>,
-    /// The cell state is clipped to ± this.
-    pub cell_clip: Option<Fact<f32>>,
-    /// The projected output is clipped to ± this.
-    pub projection_clip: Option<Fact<f32>>,
-    /// Gates are layer-normalised.
-    pub layer_norm: bool,
-    /// Its variables.
-    pub variables: CellVariables,
-}
-
-/// Cells wired together, under the longest scope they share.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FoundNetwork {
-    /// The shared scope.
-    pub name: String,
-    /// The cells.
-    pub network: Network<FoundCell>,
-}
-
-/// A cell that is named like an LSTM but cannot be one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Malformed {
-    /// The cell's scope.
-    pub name: String,
-    /// What is wrong.
-    pub problem: Problem,
-}
-
-/// What is wrong with a cell.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Problem {
-    /// Shapes do not fit together.
-    #[error(transparent)]
-    Shapes(#[from] CellError),
-    /// The kernel is not a matrix.
-    #[error("kernel {name} has shape {shape:?}: expected a matrix [input + units, 4 x units]")]
-    Rank {
-        /// The kernel's key.
-        name: String,
-        /// Its shape.
-        shape: Vec<usize>,
-    },
-    /// The graph gives one fact two values.
-    #[error("the graph uses these weights with more than one {what}: {values}; say which one counts with {option}")]
-    Ambiguous {
-        /// Which fact.
-        what: &'static str,
-        /// The values found.
-        values: String,
-        /// The option that decides.
-        option: &'static str,
-    },
-    /// The graph computes something that no lane runs.
-    #[error("the graph applies {op} where an LSTM cell applies its {what}; gatewise cannot run that")]
-    UnknownOperation {
-        /// What the operation takes the place of.
-        what: &'static str,
-        /// Its TensorFlow type.
-        op: String,
-    },
-    /// A clip is not a positive number.
-    #[error("the graph clips the cell state to {0}: expected a positive finite number")]
-    Clip(f32),
-}
-
-/// A variable that belongs to no LSTM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ignored {
-    /// The variable.
-    pub name: String,
-    /// Why it was left aside.
-    pub why: String,
-}
-
-/// Everything found in one checkpoint.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Detection {
-    /// LSTM networks, in natural order of their names (`lstm_10` after `lstm_9`).
-    pub networks: Vec<FoundNetwork>,
-    /// Cells named like LSTMs that cannot be.
-    pub malformed: Vec<Malformed>,
-    /// Every other variable, with the reason.
-    pub ignored: Vec<Ignored>,
-    /// What a reader should know of how the wiring was decided.
-    pub notes: Vec<String>,
-}
-
-/// What the user says of the cells, where files cannot.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Given {
-    /// Scopes to take as LSTMs (or below which to look); empty means all.
-    pub only: Vec<String>,
-    /// The forget bias of every cell taken.
-    pub forget_bias: Option<f32>,
-    /// The activation of every cell taken.
-    pub activation: Option<Activation>,
-    /// The input size the user expects of the first cell of each network.
-    pub input_size: Option<usize>,
-    /// Take the user's word over the graph's.
-    pub override_graph: bool,
-}
-
-/// What the user said does not agree with what was found.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum GivenError {
-    /// A name matches no LSTM.
-    #[error("--lstm {name} matches no LSTM of this checkpoint; {}", would_match(.found))]
-    NoMatch {
-        /// The name given.
-        name: String,
-        /// Names that would match.
-        found: Vec<String>,
-    },
-    /// The graph says otherwise.
-    #[error(
-        "{option} {given} contradicts the graph, which says {graph} for {cell}; add --override to use {given} all the same"
-    )]
-    Contradicts {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        given: String,
-        /// The graph's value.
-        graph: String,
-        /// The cell.
-        cell: String,
-    },
-    /// The kernel says otherwise.
-    #[error(
-        "--input-size {given} does not fit {cell}: its kernel has room for an input of {found} beside {recurrent} recurrent rows"
-    )]
-    InputSize {
-        /// The size given.
-        given: usize,
-        /// The size found.
-        found: usize,
-        /// Recurrent rows.
-        recurrent: usize,
-        /// The cell.
-        cell: String,
-    },
-}
-
-fn would_match(found: &[String]) -> String {
-    if found.is_empty() { "it holds none".to_owned() } else { format!("these would: {}", found.join(", ")) }
 }
 
 /// Finds every LSTM among `variables`, with what `graph` says of each.
@@ -263,39 +68,104 @@ fn would_match(found: &[String]) -> String {
 /// # Errors
 /// If what the user gave matches nothing or contradicts the graph.
 pub fn detect(variables: &[Variable], graph: Option<&Graph>, given: &Given) -> Result<Detection, GivenError> {
-    let shapes: BTreeMap<&str, &[usize]> = variables.iter().map(|v| (v.name.as_str(), v.shape.as_slice())).collect();
-    let index = graph.map(graph_index::GraphIndex::new);
-    let mut detection = Detection::default();
-
-    let mut cells = vec![];
-    for candidate in names::candidates(&shapes, index.as_ref(), &given.only) {
-        match describe(&candidate, &shapes, index.as_ref(), given)? {
-            Ok(cell) => cells.push(cell),
-            Err(problem) => detection.malformed.push(Malformed { name: candidate.scope, problem }),
+    let indexed = graph.map(|g| {
+        let graph = GraphIndex::new(g);
+        let instances = Instances::new(&graph);
+        Indexed { graph, instances }
+    });
+    let indexed = indexed.as_ref();
+    let keys: BTreeSet<&str> = variables.iter().map(|v| v.name.as_str()).collect();
+    let stored = averages::Stored::new(&keys, indexed.map(|i| &i.graph));
+    let mut shapes: BTreeMap<&str, &[usize]> =
+        variables.iter().map(|v| (v.name.as_str(), v.shape.as_slice())).collect();
+    // Where only the average of a variable is stored, it stands for the variable.
+    for (name, average) in stored.only_averages() {
+        if let Some(shape) = shapes.get(average).copied() {
+            shapes.insert(name, shape);
         }
     }
-    let taken: Vec<String> = cells.iter().flat_map(|c| c.variables.all().cloned()).collect();
-    detection.ignored = names::ignored(variables, &taken, &detection.malformed, index.as_ref());
-    let grouped = grouping::group(cells, index.as_ref(), &mut detection.notes);
-    detection.networks = select(grouped, &detection.malformed, &given.only)?;
+    let version = indexed.map(|i| i.graph.tensorflow_version().to_owned()).filter(|v| !v.is_empty());
+    let mut detection = Detection { tensorflow_version: version, ..Detection::default() };
+    let mapped = !given.mapped.is_empty();
+    if mapped {
+        detection.networks = mapped::networks(&shapes, indexed, given, &mut detection.malformed)?;
+    } else {
+        let mut cells = vec![];
+        for candidate in names::candidates(&shapes, indexed.map(|i| (&i.graph, &i.instances)), &given.only) {
+            match describe(&candidate, &shapes, indexed, given, &Said::of(given))? {
+                Ok(cell) => cells.push(cell),
+                Err(problem) => detection.malformed.push(Malformed { name: candidate.scope, problem }),
+            }
+        }
+        detection.networks = grouping::group(cells, indexed, &mut detection.notes);
+    }
+    let mut averaged = vec![];
+    for network in &mut detection.networks {
+        network.network = network.network.try_map(&mut |cell: &FoundCell| {
+            // Who names the keys means them.
+            if mapped && given.weights.is_none() {
+                return Ok(cell.clone());
+            }
+            let (variables, averages) = stored.choose(&cell.name, &cell.variables, given.weights)?;
+            if let Some(Averages { used: WeightsChoice::Ema, raw: Some(raw), .. }) = &averages {
+                averaged.extend(raw.all().cloned());
+            }
+            Ok(FoundCell { variables, averages, ..cell.clone() })
+        })?;
+    }
+    let cells = || detection.networks.iter().flat_map(|n| n.network.cells());
+    let known = ignored::Known {
+        taken: cells().flat_map(|c| c.variables.all()).map(String::as_str).collect(),
+        averaged: averaged.iter().map(String::as_str).collect(),
+        malformed: &detection.malformed,
+        has_graph: indexed.is_some(),
+        mapped,
+    };
+    detection.ignored = ignored::ignored(variables, &known);
+    if !mapped {
+        detection.networks = select(detection.networks, &detection.malformed, &given.only)?;
+    }
+    let notes = notes::of(&detection.networks, indexed.map(|i| &i.graph));
+    detection.notes.extend(notes);
     for network in &detection.networks {
         check_input_size(network, given)?;
     }
     Ok(detection)
 }
 
+/// What the user says of one cell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    forget_bias: Option<f32>,
+    activation: Option<Activation>,
+    cell_clip: Option<f32>,
+    projection_clip: Option<f32>,
+}
+
+impl Said {
+    fn of(given: &Given) -> Said {
+        Said { forget_bias: given.forget_bias, activation: given.activation, ..Said::default() }
+    }
+}
+
 /// Fills in what shapes, graph and user say of one cell. The outer error is the user's, the inner one the checkpoint's.
 fn describe(
-    candidate: &names::Candidate,
+    candidate: &Candidate,
     shapes: &BTreeMap<&str, &[usize]>,
-    index: Option<&graph_index::GraphIndex<'_>>,
+    indexed: Option<&Indexed<'_>>,
     given: &Given,
+    said: &Said,
 ) -> Result<Result<FoundCell, Problem>, GivenError> {
-    let sizes = match names::sizes(candidate, shapes) {
+    let sizes = match sizes::sizes(candidate, shapes) {
         Ok(sizes) => sizes,
         Err(problem) => return Ok(Err(problem)),
     };
-    let facts = match index.map(|g| graph_facts::mine(g, &candidate.variables)) {
+    let uses = indexed.map(|i| (i, i.of(&candidate.variables))).filter(|(_, uses)| !uses.is_empty());
+    let mined = uses.as_ref().map(|(i, instances)| {
+        let projection = candidate.variables.projection.as_ref().and_then(|p| i.graph.variable(p));
+        graph_facts::mine(&i.graph, instances, projection)
+    });
+    let facts = match mined {
         Some(Err(problem)) if !given.override_graph => return Ok(Err(problem)),
         Some(Ok(facts)) => facts,
         _ => graph_facts::Facts::default(),
@@ -309,10 +179,13 @@ fn describe(
         CellKind::CudnnCompatible => Fact { value: 0.0, source: Source::Cudnn },
         _ => Fact { value: 1.0, source: Source::CellDefault },
     };
-    let forget_bias = decide("--forget-bias", given.forget_bias, facts.forget_bias, default_forget, candidate, given)?;
+    let about = |option| About { option, cell: &candidate.scope, given };
+    let forget_bias = about("--forget-bias").decide(said.forget_bias, facts.forget_bias)?.unwrap_or(default_forget);
     let tanh = Fact { value: Activation::Tanh, source: Source::CellDefault };
-    let activation = decide("--activation", given.activation, facts.activation, tanh, candidate, given)?;
-    let graph = |value| Fact { value, source: Source::Graph };
+    let activation = about("--activation").decide(said.activation, facts.activation)?.unwrap_or(tanh);
+    let cell_clip = about("the map's cell clip").decide(said.cell_clip, facts.cell_clip)?;
+    let projection_clip = about("the map's projection clip").decide(said.projection_clip, facts.projection_clip)?;
+    let time_major = uses.as_ref().and_then(|(i, _)| merging::time_major(&i.graph, &i.uses(&candidate.variables)));
     Ok(Ok(FoundCell {
         name: candidate.scope.clone(),
         kind,
@@ -321,32 +194,41 @@ fn describe(
         projection: sizes.projection,
         forget_bias,
         activation,
-        cell_clip: facts.cell_clip.map(graph),
-        projection_clip: facts.projection_clip.map(graph),
+        cell_clip,
+        projection_clip,
         layer_norm: candidate.layer_norm,
+        time_major: time_major.map(|value| Fact { value, source: Source::Graph }),
+        columns: facts.columns.unwrap_or(gate_order::TF1),
         variables: candidate.variables.clone(),
+        averages: None,
     }))
 }
 
-/// Option over graph over default; an option that contradicts the graph is an error unless overridden.
-fn decide<T: Copy + PartialEq + fmt::Display>(
+/// What is being decided, for the error.
+struct About<'a> {
     option: &'static str,
-    said: Option<T>,
-    graph: Option<T>,
-    default: Fact<T>,
-    candidate: &names::Candidate,
-    given: &Given,
-) -> Result<Fact<T>, GivenError> {
-    match (said, graph) {
-        (Some(said), Some(graph)) if said != graph && !given.override_graph => Err(GivenError::Contradicts {
-            option,
-            given: said.to_string(),
-            graph: graph.to_string(),
-            cell: candidate.scope.clone(),
-        }),
-        (Some(value), _) => Ok(Fact { value, source: Source::Option }),
-        (None, Some(value)) => Ok(Fact { value, source: Source::Graph }),
-        (None, None) => Ok(default),
+    cell: &'a str,
+    given: &'a Given,
+}
+
+impl About<'_> {
+    /// Option over graph; an option that contradicts the graph is an error unless overridden.
+    fn decide<T: Copy + PartialEq + fmt::Display>(
+        &self,
+        said: Option<T>,
+        graph: Option<T>,
+    ) -> Result<Option<Fact<T>>, GivenError> {
+        match (said, graph) {
+            (Some(said), Some(graph)) if said != graph && !self.given.override_graph => Err(GivenError::Contradicts {
+                option: self.option,
+                given: said.to_string(),
+                graph: graph.to_string(),
+                cell: self.cell.to_owned(),
+            }),
+            (Some(value), _) => Ok(Some(Fact { value, source: Source::Option })),
+            (None, Some(value)) => Ok(Some(Fact { value, source: Source::Graph })),
+            (None, None) => Ok(None),
+        }
     }
 }
 

@@ -1,81 +1,13 @@
-//! The names of all TensorFlow 1.x releases: which variables make a cell, which cell it is, and what the rest are.
+//! The names of all TensorFlow 1.x releases: which variables make a cell, and which cell it is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use tf_checkpoint::Variable;
-
-use super::graph_index::GraphIndex;
-use super::{CellVariables, Ignored, Malformed, Problem, graph_facts};
-use crate::CellError;
-
-/// The class of cell that wrote a set of variables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CellKind {
-    /// `BasicLSTMCell`.
-    BasicLstm,
-    /// `LSTMCell`; also what an `LSTMBlockCell` is called where no graph tells them apart.
-    Lstm,
-    /// `LSTMBlockCell`.
-    LstmBlock,
-    /// `LSTMBlockFusedCell`.
-    LstmBlockFused,
-    /// `CudnnCompatibleLSTMCell`, also the canonical form `CudnnLSTM` saves.
-    CudnnCompatible,
-    /// `LayerNormBasicLSTMCell`.
-    LayerNormBasicLstm,
-    /// `CoupledInputForgetGateLSTMCell`: the input gate is one minus the forget gate.
-    CoupledInputForgetGate,
-    /// `WeightNormLSTMCell`: the kernel's columns are normalised.
-    WeightNorm,
-    /// `IndyLSTMCell`: a unit's gates see that unit's output alone.
-    Indy,
-    /// `GLSTMCell`: groups of units that see their own share of input and output.
-    Grouped,
-    /// An LSTM by its graph or by the user's word, under a name of its own.
-    Named,
-}
-
-impl CellKind {
-    /// The TensorFlow class.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CellKind::BasicLstm => "BasicLSTMCell",
-            CellKind::Lstm => "LSTMCell",
-            CellKind::LstmBlock => "LSTMBlockCell",
-            CellKind::LstmBlockFused => "LSTMBlockFusedCell",
-            CellKind::CudnnCompatible => "CudnnCompatibleLSTMCell",
-            CellKind::LayerNormBasicLstm => "LayerNormBasicLSTMCell",
-            CellKind::CoupledInputForgetGate => "CoupledInputForgetGateLSTMCell",
-            CellKind::WeightNorm => "WeightNormLSTMCell",
-            CellKind::Indy => "IndyLSTMCell",
-            CellKind::Grouped => "GLSTMCell",
-            CellKind::Named => "LSTM",
-        }
-    }
-
-    /// From the last component of a cell's scope, `_1` and the like removed.
-    fn from_scope(component: &str) -> Option<CellKind> {
-        Some(match without_number(component) {
-            "basic_lstm_cell" | "BasicLSTMCell" => CellKind::BasicLstm,
-            "lstm_cell" | "LSTMCell" => CellKind::Lstm,
-            "lstm_block_cell" | "LSTMBlockCell" => CellKind::LstmBlock,
-            "lstm_fused_cell" | "lstm_block_wrapper" | "LSTMBlockFusedCell" => CellKind::LstmBlockFused,
-            "cudnn_compatible_lstm_cell" => CellKind::CudnnCompatible,
-            "layer_norm_basic_lstm_cell" | "LayerNormBasicLSTMCell" => CellKind::LayerNormBasicLstm,
-            _ => return None,
-        })
-    }
-}
-
-impl fmt::Display for CellKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use super::graph_index::{GraphIndex, NodeId};
+use super::instances::Instances;
+use super::{CellKind, CellVariables, graph_facts};
 
 /// Cells whose variables look like an LSTM's and are not.
-const OTHER_CELLS: [(&str, &str); 16] = [
+const OTHER_CELLS: [(&str, &str); 14] = [
     ("gru_cell", "GRUCell"),
     ("GRUCell", "GRUCell"),
     ("gru_block_cell", "GRUBlockCell"),
@@ -86,12 +18,10 @@ const OTHER_CELLS: [(&str, &str); 16] = [
     ("ugrnn_cell", "UGRNNCell"),
     ("intersection_rnn_cell", "IntersectionRNNCell"),
     ("phased_lstm_cell", "PhasedLSTMCell"),
-    ("coupled_input_forget_gate_lstm_cell", "CoupledInputForgetGateLSTMCell"),
     ("time_freq_lstm_cell", "TimeFreqLSTMCell"),
     ("grid_lstm_cell", "GridLSTMCell"),
     ("conv_lstm_cell", "ConvLSTMCell"),
     ("sru_cell", "SRUCell"),
-    ("g_lstm_cell", "GLSTMCell"),
 ];
 
 /// Variables that may be one cell.
@@ -121,65 +51,132 @@ pub(super) fn is_at_or_below(path: &str, scope: &str) -> bool {
     path.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn split(name: &str) -> (&str, &str) {
+pub(super) fn split(name: &str) -> (&str, &str) {
     name.rsplit_once('/').unwrap_or(("", name))
 }
 
-fn join(scope: &str, last: &str) -> String {
+pub(super) fn join(scope: &str, last: &str) -> String {
     if scope.is_empty() { last.to_owned() } else { format!("{scope}/{last}") }
 }
 
 /// Every set of variables that a known cell name, the graph or the user's word makes an LSTM.
 pub(super) fn candidates(
     shapes: &BTreeMap<&str, &[usize]>,
-    graph: Option<&GraphIndex<'_>>,
+    graph: Option<(&GraphIndex<'_>, &Instances)>,
     only: &[String],
 ) -> Vec<Candidate> {
-    let mut found = vec![];
-    for name in shapes.keys() {
-        let (scope, last) = split(name);
-        let Some((scope, kernel, bias)) = pair(scope, last, shapes) else { continue };
-        let cell = split(&scope).1;
-        // Keras keeps the recurrent rows in a matrix of their own: taking its kernel for a fused one would be wrong.
-        if other_cell(&scope).is_some() || shapes.contains_key(join(&scope, "recurrent_kernel").as_str()) {
-            continue;
-        }
-        let layer_norm = bias.is_none();
-        let by_name = CellKind::from_scope(cell);
-        if layer_norm && by_name != Some(CellKind::LayerNormBasicLstm) {
-            continue;
-        }
-        let peephole =
-            |a: &str, b: &str| [a, b].iter().map(|n| join(&scope, n)).find(|n| shapes.contains_key(n.as_str()));
-        let peepholes = match (
-            peephole("w_i_diag", "W_I_diag").or_else(|| peephole("wci", "wci")),
-            peephole("w_f_diag", "W_F_diag").or_else(|| peephole("wcf", "wcf")),
-            peephole("w_o_diag", "W_O_diag").or_else(|| peephole("wco", "wco")),
-        ) {
-            (Some(i), Some(f), Some(o)) => Some([i, f, o]),
-            _ => None,
-        };
-        let projection = ["projection/kernel", "projection/weights", "W_P_0"]
-            .iter()
-            .map(|n| join(&scope, n))
-            .find(|n| shapes.contains_key(n.as_str()));
-        let variables = CellVariables { kernel, bias, peepholes, projection, extra: BTreeMap::new() };
-        let kind = match by_name {
-            Some(kind) => kind,
-            None if graph.is_some_and(|g| graph_facts::is_lstm(g, &variables)) => CellKind::Named,
-            None if only.iter().any(|o| is_at_or_below(&scope, o)) && fits(&variables, shapes) => CellKind::Named,
-            None => continue,
-        };
-        found.push(Candidate { scope, kind, layer_norm, variables });
+    let mut found: Vec<Candidate> = shapes.keys().filter_map(|name| by_name(name, shapes, graph, only)).collect();
+    if let Some((graph, instances)) = graph {
+        let taken = found.iter().flat_map(|c| c.variables.kernel.iter().cloned()).collect();
+        found.extend(by_graph(shapes, graph, instances, &taken));
     }
     found
 }
 
+/// The cell whose (first) kernel is called `name`.
+fn by_name(
+    name: &str,
+    shapes: &BTreeMap<&str, &[usize]>,
+    graph: Option<(&GraphIndex<'_>, &Instances)>,
+    only: &[String],
+) -> Option<Candidate> {
+    let has = |name: &String| shapes.contains_key(name.as_str());
+    let (scope, last) = split(name);
+    let Parts { scope, kernel, bias } = parts(scope, last, shapes)?;
+    let by_name = CellKind::from_scope(split(&scope).1);
+    // Keras keeps the recurrent rows in a matrix of their own: taking its kernel for a fused one would be wrong.
+    if other_cell(&scope).is_some() || has(&join(&scope, "recurrent_kernel")) {
+        return None;
+    }
+    let is_apart = |role: &str| has(&join(&scope, role)).then(|| (role.to_owned(), join(&scope, role)));
+    let mut extra: BTreeMap<String, String> = NORMS.iter().filter_map(|role| is_apart(role)).collect();
+    let layer_norm = !extra.is_empty();
+    let normalises = [CellKind::LayerNormBasicLstm, CellKind::LayerNormLstm, CellKind::CoupledInputForgetGate];
+    if layer_norm && !by_name.is_some_and(|k| normalises.contains(&k)) {
+        return None;
+    }
+    let one_of = |a: &str, b: &str| [a, b].iter().map(|n| join(&scope, n)).find(has);
+    let mut peepholes = match (
+        one_of("w_i_diag", "W_I_diag").or_else(|| one_of("wci", "wci")),
+        one_of("w_f_diag", "W_F_diag").or_else(|| one_of("wcf", "wcf")),
+        one_of("w_o_diag", "W_O_diag").or_else(|| one_of("wco", "wco")),
+    ) {
+        (Some(i), Some(f), Some(o)) => Some([i, f, o]),
+        _ => None,
+    };
+    let projection = ["projection/kernel", "projection/weights", "W_P_0"].iter().map(|n| join(&scope, n)).find(has);
+    let is_grouped = kernel[0] == join(&scope, "group0/kernel");
+    let mut bias = bias;
+    let kind = match (by_name, last) {
+        (Some(CellKind::CoupledInputForgetGate), "W_0") => {
+            extra.extend(["W_F_diag", "W_O_diag"].iter().filter_map(|role| is_apart(role)));
+            peepholes = None;
+            CellKind::CoupledInputForgetGate
+        }
+        (Some(CellKind::CoupledInputForgetGate), _) => return None,
+        (Some(CellKind::WeightNorm), _) => {
+            extra.extend(["norm_0", "norm_1", "projection/norm_0"].iter().filter_map(|role| is_apart(role)));
+            // With `norm=False` it is an `LSTMCell`.
+            if extra.is_empty() { CellKind::Lstm } else { CellKind::WeightNorm }
+        }
+        (_, "kernel_w") => {
+            extra.extend(is_apart("kernel_u"));
+            CellKind::Indy
+        }
+        _ if is_grouped => {
+            extra.extend(["bias_i", "bias_j", "bias_f", "bias_o"].iter().filter_map(|role| is_apart(role)));
+            CellKind::Grouped
+        }
+        (Some(CellKind::Indy | CellKind::Grouped), _) => return None,
+        (Some(kind), _) => kind,
+        (None, _) if layer_norm || bias.is_none() => return None,
+        (None, _) => {
+            let named = only.iter().any(|o| is_at_or_below(&scope, o));
+            let variables = CellVariables { kernel: kernel.clone(), bias: bias.clone(), ..CellVariables::default() };
+            let shown = graph.is_some_and(|(g, i)| is_lstm(g, i, &kernel[0]));
+            let taken = shown || (named && fits(&variables, shapes));
+            if !taken {
+                return None;
+            }
+            CellKind::Named
+        }
+    };
+    if layer_norm {
+        // `LayerNormLSTMCell` and the coupled cell make a bias all the same and leave it unused.
+        bias = None;
+    } else if bias.is_none() && kind != CellKind::Grouped {
+        return None;
+    }
+    let variables = CellVariables { kernel, bias, peepholes, projection, extra };
+    Some(Candidate { scope, kind, layer_norm, variables })
+}
+
+/// The gains and shifts of layer normalisation; a coupled cell has none for its input gate.
+const NORMS: [&str; 10] = [
+    "input/gamma",
+    "input/beta",
+    "transform/gamma",
+    "transform/beta",
+    "forget/gamma",
+    "forget/beta",
+    "output/gamma",
+    "output/beta",
+    "state/gamma",
+    "state/beta",
+];
+
+/// A kernel, its scope and its bias, by names.
+struct Parts {
+    scope: String,
+    kernel: Vec<String>,
+    bias: Option<String>,
+}
+
 /// If `last` is the (first) kernel of a cell: the cell's scope, the kernel's keys in row order, and the bias.
-fn pair(scope: &str, last: &str, shapes: &BTreeMap<&str, &[usize]>) -> Option<(String, Vec<String>, Option<String>)> {
+fn parts(scope: &str, last: &str, shapes: &BTreeMap<&str, &[usize]>) -> Option<Parts> {
     let has = |name: &String| shapes.contains_key(name.as_str());
     let (cell, bias) = match last {
-        "kernel" => (scope, join(scope, "bias")),
+        "kernel" | "kernel_w" => (scope, join(scope, "bias")),
         "weights" => (scope, join(scope, "biases")),
         "W" => (scope, join(scope, "b")),
         "W_0" => (scope, join(scope, "B")),
@@ -188,17 +185,72 @@ fn pair(scope: &str, last: &str, shapes: &BTreeMap<&str, &[usize]>) -> Option<(S
         "Matrix" => (scope, join(scope, "Bias")),
         _ => return None,
     };
+    if last == "kernel" && split(scope).1 == "group0" {
+        let cell = split(scope).0;
+        let kernel: Vec<String> = (0..).map(|n| join(cell, &format!("group{n}/kernel"))).take_while(has).collect();
+        let whole = has(&join(cell, "bias_i"));
+        return whole.then(|| Parts { scope: cell.to_owned(), kernel, bias: None });
+    }
     let kernel = if last == "W_0" {
         (0..).map(|n| join(scope, &format!("W_{n}"))).take_while(has).collect()
     } else {
         vec![join(scope, last)]
     };
-    // A layer-normalised cell has gains in place of the bias.
-    let bias = Some(bias).filter(has);
-    if bias.is_none() && !has(&join(cell, "input/gamma")) {
-        return None;
+    Some(Parts { scope: cell.to_owned(), kernel, bias: Some(bias).filter(has) })
+}
+
+/// Whether the graph uses a kernel as an LSTM does, whatever its name.
+fn is_lstm(graph: &GraphIndex<'_>, instances: &Instances, kernel: &str) -> bool {
+    let mut of = instances.of(graph, kernel).iter();
+    of.any(|i| graph_facts::of(graph, &instances.all[*i], None).is_ok_and(|f| f.is_lstm))
+}
+
+/// The cells that only the graph shows: their keys say nothing, as where a saver was given other names.
+fn by_graph(
+    shapes: &BTreeMap<&str, &[usize]>,
+    graph: &GraphIndex<'_>,
+    instances: &Instances,
+    taken: &BTreeSet<String>,
+) -> Vec<Candidate> {
+    let keys = graph.keys();
+    let key = |id: &NodeId| {
+        // A variable whose average was saved under its name, or the other way round, is called by its own.
+        let key = *keys.get(id)?;
+        let own = key.strip_suffix(super::averages::SUFFIX).filter(|k| shapes.contains_key(k));
+        shapes.contains_key(key).then(|| own.unwrap_or(key).to_owned())
+    };
+    let mut found: Vec<Candidate> = vec![];
+    let mut scopes = BTreeSet::new();
+    for instance in instances.kernels() {
+        // The parts of a partitioned variable are one key.
+        let kernel: Vec<String> = instance.kernels.iter().filter_map(key).collect();
+        let partitioned = |id: &NodeId| graph.name(*id).contains("/part_");
+        let complete = kernel.len() == instance.kernels.len() || instance.kernels.iter().all(partitioned);
+        if kernel.is_empty()
+            || !complete
+            || kernel.iter().any(|k| taken.contains(k))
+            || other_cell(&kernel[0]).is_some()
+        {
+            continue;
+        }
+        let Ok(facts) = graph_facts::of(graph, instance, None) else { continue };
+        if !facts.is_lstm {
+            continue;
+        }
+        let bias = instance.bias.iter().find_map(key);
+        let peepholes = match facts.peepholes.each_ref().map(|p| p.as_ref().and_then(key)) {
+            [Some(i), Some(f), Some(o)] => Some([i, f, o]),
+            _ => None,
+        };
+        let projection = graph_facts::projection(graph, instance, &facts).as_ref().and_then(key);
+        let extra = BTreeMap::new();
+        let variables = CellVariables { kernel, bias, peepholes, projection, extra };
+        let parent = split(&variables.kernel[0]).0.to_owned();
+        let scope =
+            if parent.is_empty() || !scopes.insert(parent.clone()) { variables.kernel[0].clone() } else { parent };
+        found.push(Candidate { scope, kind: CellKind::Named, layer_norm: false, variables });
     }
-    Some((cell.to_owned(), kernel, bias))
+    found
 }
 
 /// Whether shapes alone would allow an LSTM: four gates, a bias as long, and room for an input.
@@ -210,171 +262,11 @@ fn fits(variables: &CellVariables, shapes: &BTreeMap<&str, &[usize]>) -> bool {
 }
 
 /// The name of a recurrent cell, not an LSTM that gatewise reads, in whose scope `path` lies.
-fn other_cell(path: &str) -> Option<&'static str> {
+pub(super) fn other_cell(path: &str) -> Option<&'static str> {
     path.split('/').find_map(|component| {
         let stem = without_number(component);
         OTHER_CELLS.iter().find(|(scope, _)| *scope == stem).map(|(_, class)| *class)
     })
-}
-
-pub(super) struct Sizes {
-    pub(super) input: usize,
-    pub(super) units: usize,
-    pub(super) projection: Option<usize>,
-}
-
-/// Input size and units of a candidate, from shapes alone.
-pub(super) fn sizes(candidate: &Candidate, shapes: &BTreeMap<&str, &[usize]>) -> Result<Sizes, Problem> {
-    let shape = |name: &String| shapes.get(name.as_str()).copied().unwrap_or_default();
-    let (mut rows, mut columns) = (0usize, None);
-    for name in &candidate.variables.kernel {
-        let &[part_rows, part_columns] = shape(name) else {
-            return Err(Problem::Rank { name: name.clone(), shape: shape(name).to_vec() });
-        };
-        if *columns.get_or_insert(part_columns) != part_columns {
-            return Err(Problem::Rank { name: name.clone(), shape: shape(name).to_vec() });
-        }
-        rows = rows.saturating_add(part_rows);
-    }
-    let columns = columns.unwrap_or(0);
-    if columns == 0 || !columns.is_multiple_of(4) {
-        return Err(CellError::Columns { rows, columns }.into());
-    }
-    let units = columns / 4;
-    let expect = |tensor, name: &String, expected: Vec<usize>| {
-        let found = shape(name).to_vec();
-        if found == expected { Ok(()) } else { Err(CellError::Shape { tensor, found, expected, units }) }
-    };
-    if let Some(bias) = &candidate.variables.bias {
-        expect("bias", bias, vec![columns])?;
-    }
-    if let Some(peepholes) = &candidate.variables.peepholes {
-        for name in peepholes {
-            expect("peephole", name, vec![units])?;
-        }
-    }
-    let projection = match &candidate.variables.projection {
-        None => None,
-        Some(name) => {
-            let width = shape(name).get(1).copied().unwrap_or(0).max(1);
-            expect("projection", name, vec![units, width])?;
-            Some(width)
-        }
-    };
-    let recurrent = projection.unwrap_or(units);
-    if rows <= recurrent {
-        let what = if projection.is_some() { "projected units" } else { "units" };
-        return Err(CellError::NoInput { rows, columns, units, recurrent, what }.into());
-    }
-    Ok(Sizes { input: rows - recurrent, units, projection })
-}
-
-/// The slots and averages that optimizers leave beside a variable (suffix without its number).
-const SLOTS: [&str; 13] = [
-    "Adam",
-    "AdamW",
-    "AdaMax",
-    "Momentum",
-    "RMSProp",
-    "Adagrad",
-    "Adadelta",
-    "Ftrl",
-    "ProximalAdagrad",
-    "AdagradDA",
-    "AddSignOptimizer",
-    "Nadam",
-    "LazyAdam",
-];
-const SCALARS: [&str; 4] = ["beta1_power", "beta2_power", "global_step", "learning_rate"];
-
-/// A reason for every variable that belongs to no cell.
-pub(super) fn ignored(
-    variables: &[Variable],
-    taken: &[String],
-    malformed: &[Malformed],
-    graph: Option<&GraphIndex<'_>>,
-) -> Vec<Ignored> {
-    let taken: BTreeSet<&str> = taken.iter().map(String::as_str).collect();
-    let names: BTreeSet<&str> = variables.iter().map(|v| v.name.as_str()).collect();
-    variables
-        .iter()
-        .filter(|v| !taken.contains(v.name.as_str()))
-        .map(|v| Ignored { name: v.name.clone(), why: why_ignored(v, &names, malformed, graph) })
-        .collect()
-}
-
-fn why_ignored(
-    variable: &Variable,
-    names: &BTreeSet<&str>,
-    malformed: &[Malformed],
-    graph: Option<&GraphIndex<'_>>,
-) -> String {
-    let name = variable.name.as_str();
-    if let Some((slot, of)) = slot_of(name, names) {
-        return if slot.starts_with("ExponentialMovingAverage") {
-            format!("moving average of {of}")
-        } else {
-            format!("optimizer slot ({slot}) of {of}")
-        };
-    }
-    let (scope, last) = split(name);
-    if SCALARS.contains(&without_number(last)) || SCALARS.contains(&last) {
-        return "training scalar".to_owned();
-    }
-    if name == "_CHECKPOINTABLE_OBJECT_GRAPH" || name.contains("/.ATTRIBUTES/") {
-        return "belongs to a TF2 object checkpoint, whose layers are not TF1 cells".to_owned();
-    }
-    if names.contains(join(scope, "recurrent_kernel").as_str()) {
-        return "belongs to a Keras layer (its recurrent kernel is apart), which is not a TF1 cell".to_owned();
-    }
-    if let Some(cell) = other_cell(scope) {
-        return format!("belongs to a {cell}, which is not an LSTM cell that gatewise reads");
-    }
-    if let Some(bad) = malformed.iter().find(|m| is_at_or_below(name, &m.name)) {
-        return format!("belongs to {}, which is malformed", bad.name);
-    }
-    let class = scope.rsplit('/').find_map(CellKind::from_scope);
-    if let Some(class) = class {
-        return format!("lies in the scope of a {class} but is none of the variables such a cell has");
-    }
-    let looks_like_kernel = matches!(&variable.shape[..], [rows, columns] if columns % 4 == 0 && *rows > columns / 4);
-    match (last, looks_like_kernel) {
-        ("kernel" | "weights" | "Matrix" | "W", true) => {
-            let graph = if graph.is_some() { "nor the graph" } else { "nor a graph" };
-            format!("no LSTM by name: its shape alone would allow one, but neither its scope {graph} says so")
-        }
-        _ => "not part of an LSTM".to_owned(),
-    }
-}
-
-/// If the name is a slot or an average: its suffix and the variable it belongs to.
-fn slot_of<'a>(name: &'a str, names: &BTreeSet<&str>) -> Option<(&'a str, &'a str)> {
-    let components: Vec<(usize, &str)> = name
-        .split('/')
-        .scan(0, |at, part| {
-            let start = *at;
-            *at += part.len() + 1;
-            Some((start, part))
-        })
-        .collect();
-    for (start, part) in components.iter().skip(1) {
-        let is_slot =
-            *part == "ExponentialMovingAverage" || SLOTS.contains(part) || SLOTS.contains(&without_number(part));
-        if !is_slot {
-            continue;
-        }
-        let of = &name[..start - 1];
-        // An optimizer built inside a scope puts that scope before the whole path.
-        let owner = components
-            .iter()
-            .map(|(at, _)| *at)
-            .filter(|at| *at < of.len())
-            .map(|at| &of[at..])
-            .find(|tail| names.contains(tail))
-            .unwrap_or(of);
-        return Some((&name[*start..], owner));
-    }
-    None
 }
 
 #[cfg(test)]
@@ -386,19 +278,5 @@ mod tests {
         assert_eq!(without_number("basic_lstm_cell_12"), "basic_lstm_cell");
         assert_eq!(without_number("basic_lstm_cell"), "basic_lstm_cell");
         assert_eq!(without_number("_1"), "_1");
-    }
-
-    #[test]
-    fn slots_are_told_from_weights() {
-        let names = BTreeSet::from(["rnn/lstm_cell/kernel", "a/B/Bias"]);
-        assert_eq!(slot_of("rnn/lstm_cell/kernel", &names), None);
-        assert_eq!(slot_of("rnn/lstm_cell/kernel/Adam_1", &names), Some(("Adam_1", "rnn/lstm_cell/kernel")));
-        assert_eq!(slot_of("train/rnn/lstm_cell/kernel/Adam", &names), Some(("Adam", "rnn/lstm_cell/kernel")));
-        assert_eq!(slot_of("a/a/B/Bias/RMSProp", &names), Some(("RMSProp", "a/B/Bias")));
-        assert_eq!(
-            slot_of("rnn/lstm_cell/kernel/ExponentialMovingAverage/biased", &names),
-            Some(("ExponentialMovingAverage/biased", "rnn/lstm_cell/kernel"))
-        );
-        assert_eq!(slot_of("Adam", &names), None);
     }
 }

@@ -1,0 +1,223 @@
+//! Detection on graphs that real TensorFlow wrote (`tests/golden/graphs`): each way an LSTM can be wired and saved.
+
+use std::fmt::Write;
+
+use lstm::Network;
+use lstm::detect::{Detection, FoundCell, Given, GivenError, WeightsChoice, detect};
+use tf_checkpoint::{Attr, Checkpoint, Graph, Node};
+
+/// How many cases there are: none may go missing unseen.
+const CASES: usize = 34;
+
+fn open(case: &str) -> (Checkpoint, Graph) {
+    let checkpoint = Checkpoint::open(&golden::golden_dir().join("graphs").join(case)).unwrap();
+    let graph = checkpoint.graph().unwrap().unwrap();
+    (checkpoint, graph)
+}
+
+fn found_with(case: &str, given: &Given) -> Result<Detection, GivenError> {
+    let (checkpoint, graph) = open(case);
+    detect(checkpoint.variables(), Some(&graph), given)
+}
+
+fn found(case: &str) -> Detection {
+    found_with(case, &Given::default()).unwrap()
+}
+
+fn every_case() -> Vec<String> {
+    let folders = std::fs::read_dir(golden::golden_dir().join("graphs")).unwrap().map(Result::unwrap);
+    let cases = folders.filter(|f| f.path().join("case.json").is_file());
+    let mut names: Vec<String> = cases.map(|f| f.file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), CASES);
+    names.sort();
+    names
+}
+
+/// The wiring on one line: `[a, residual b]`, `sum(f | b)`.
+fn wiring(network: &Network<FoundCell>) -> String {
+    match network {
+        Network::Cell(cell) => {
+            let last = cell.name.rsplit('/').find(|p| p.starts_with("cell_") || ["fw", "bw"].contains(p));
+            last.unwrap_or(&cell.name).to_owned()
+        }
+        Network::Stack(parts) => format!("[{}]", parts.iter().map(wiring).collect::<Vec<_>>().join(", ")),
+        Network::Residual(part) => format!("residual {}", wiring(part)),
+        Network::Bidirectional { forward, backward, merge } => {
+            format!("{}({} | {})", merge.as_str(), wiring(forward), wiring(backward))
+        }
+    }
+}
+
+fn describe(found: &Detection) -> String {
+    let mut text = String::new();
+    for network in &found.networks {
+        writeln!(text, "  {}: {}", network.name, wiring(&network.network)).unwrap();
+        for cell in network.network.cells() {
+            let FoundCell { name, kind, input_size, units, forget_bias, activation, .. } = cell;
+            write!(
+                text,
+                "    {name} | {kind} {input_size}x{units} | fb {} {} | {} {}",
+                forget_bias.value,
+                forget_bias.source.as_str(),
+                activation.value,
+                activation.source.as_str()
+            )
+            .unwrap();
+            for (what, clip) in [("clip", cell.cell_clip), ("projection clip", cell.projection_clip)] {
+                clip.iter().for_each(|c| write!(text, " | {what} {}", c.value).unwrap());
+            }
+            cell.projection.iter().for_each(|p| write!(text, " | projection {p}").unwrap());
+            if cell.variables.peepholes.is_some() {
+                text += " | peepholes";
+            }
+            if let Some(fact) = cell.time_major {
+                text += if fact.value { " | time-major" } else { " | batch-major" };
+            }
+            if cell.columns != lstm::gate_order::TF1 {
+                write!(text, " | columns {}", cell.columns.map(|g| g.letter()).iter().collect::<String>()).unwrap();
+            }
+            if cell.layer_norm {
+                text += " | layer norm";
+            }
+            if !cell.variables.extra.is_empty() {
+                write!(text, " | {}", cell.variables.extra.keys().cloned().collect::<Vec<_>>().join(" ")).unwrap();
+            }
+            if let Some(a) = &cell.averages {
+                let open = if a.open { " open" } else { "" };
+                let exchanged = if a.exchanged { " exchanged" } else { "" };
+                write!(text, " | averages: {}{open}{exchanged}", a.used.as_str()).unwrap();
+            }
+            text.push('\n');
+        }
+    }
+    found.malformed.iter().for_each(|m| writeln!(text, "  malformed {}: {}", m.name, m.problem).unwrap());
+    found.notes.iter().for_each(|n| writeln!(text, "  note: {n}").unwrap());
+    text
+}
+
+#[test]
+fn every_graph_is_read_as_what_it_is() {
+    let mut table = String::new();
+    for case in every_case() {
+        let found = found(&case);
+        let version = found.tensorflow_version.as_deref().unwrap_or("of no release");
+        write!(table, "{case} (TensorFlow {version})\n{}", describe(&found)).unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+/// What `convert_variables_to_constants` makes of a graph: variables become constants of the same names, and what read a
+/// resource becomes an identity.
+fn frozen(mut graph: Graph) -> Graph {
+    let functions = graph.functions.iter_mut().flat_map(|f| &mut f.nodes);
+    for node in graph.nodes.iter_mut().chain(functions) {
+        match node.op.as_str() {
+            "VariableV2" | "VarHandleOp" => node.op = "Const".to_owned(),
+            "ReadVariableOp" => node.op = "Identity".to_owned(),
+            _ => {}
+        }
+    }
+    graph.nodes.retain(|n| !n.op.starts_with("Save"));
+    graph.saved.clear();
+    graph.trainable.clear();
+    graph.tensorflow_version.clear();
+    graph
+}
+
+#[test]
+fn a_frozen_graph_says_the_same() {
+    for case in every_case() {
+        let (checkpoint, graph) = open(&case);
+        // Where a saver renamed or exchanged variables, the frozen graph has other names than the checkpoint.
+        if graph.saved.iter().any(|(key, node)| key != node) {
+            continue;
+        }
+        let whole = detect(checkpoint.variables(), Some(&graph), &Given::default()).unwrap();
+        let constants = detect(checkpoint.variables(), Some(&frozen(graph)), &Given::default()).unwrap();
+        assert_eq!(describe(&constants), describe(&whole), "{case}");
+    }
+}
+
+#[test]
+fn without_a_graph_names_say_the_cells_and_defaults_the_rest() {
+    let mut table = String::new();
+    for case in every_case() {
+        let (checkpoint, _) = open(&case);
+        let found = detect(checkpoint.variables(), None, &Given::default()).unwrap();
+        write!(table, "{case}\n{}", describe(&found)).unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn what_a_class_leaves_unused_is_ignored_with_the_reason() {
+    let found = found("contrib_cells");
+    let why: Vec<String> = found.ignored.iter().map(|i| format!("{}: {}", i.name, i.why)).collect();
+    insta::assert_snapshot!(why.join("\n"));
+}
+
+#[test]
+fn averages_are_chosen_by_what_they_hold() {
+    let kernel = "rnn/basic_lstm_cell/kernel";
+    let average = "rnn/basic_lstm_cell/kernel/ExponentialMovingAverage";
+    let chosen = |case: &str, weights| {
+        let found = found_with(case, &Given { weights, ..Given::default() }).unwrap();
+        let cell = found.networks[0].network.cells()[0].clone();
+        (cell.variables.kernel[0].clone(), cell.averages.is_some_and(|a| a.open))
+    };
+    let (raw, ema) = (Some(WeightsChoice::Raw), Some(WeightsChoice::Ema));
+    assert_eq!(chosen("ema_both", None), (kernel.to_owned(), true));
+    assert_eq!(chosen("ema_both", raw), (kernel.to_owned(), false));
+    assert_eq!(chosen("ema_both", ema), (average.to_owned(), false));
+    // The swapping saver stored the averages under the plain names.
+    assert_eq!(chosen("ema_swapped", raw), (average.to_owned(), false));
+    assert_eq!(chosen("ema_swapped", ema), (kernel.to_owned(), false));
+    assert_eq!(chosen("ema_only", None), (average.to_owned(), false));
+    assert_eq!(chosen("ema_for_evaluation", ema), (average.to_owned(), false));
+    let refused = |case, weights| found_with(case, &Given { weights, ..Given::default() }).unwrap_err().to_string();
+    insta::assert_snapshot!(format!("{}\n{}", refused("ema_only", raw), refused("cfv2_loop", ema)));
+}
+
+#[test]
+fn of_variables_the_graph_uses_otherwise_the_user_can_decide() {
+    let given = Given { forget_bias: Some(1.0), override_graph: true, ..Given::default() };
+    let found = found_with("two_forget_biases", &given).unwrap();
+    assert_eq!(found.networks[0].network.cells()[0].forget_bias.value, 1.0);
+    let given = Given { forget_bias: Some(1.0), ..Given::default() };
+    insta::assert_snapshot!(found_with("cfv2_loop", &given).unwrap_err().to_string());
+}
+
+#[test]
+fn problems_that_only_a_graph_shows_are_told() {
+    let mut texts = String::new();
+    let mut with = |what: &str, change: &dyn Fn(&mut Node)| {
+        let (checkpoint, mut graph) = open("unrolled_20");
+        graph.nodes.iter_mut().for_each(change);
+        let found = detect(checkpoint.variables(), Some(&graph), &Given::default()).unwrap();
+        write!(texts, "{what}\n{}", describe(&found)).unwrap();
+    };
+    let is = |node: &Node, op: &str, part: &str| node.op == op && node.name.contains(part);
+    with("hard sigmoid gates", &|n| {
+        if is(n, "Sigmoid", "cell_0") {
+            n.op = "ClipByValue".to_owned();
+        }
+    });
+    with("an activation of the candidate alone", &|n| {
+        if is(n, "Tanh", "cell_0") && n.inputs[0].contains(":1") {
+            n.op = "Relu".to_owned();
+        }
+    });
+    with("an unknown activation", &|n| {
+        if is(n, "Tanh", "cell_1") {
+            n.op = "Sin".to_owned();
+        }
+    });
+    with("a forget bias that is fed", &|n| {
+        if is(n, "Const", "cell_0")
+            && matches!(n.attrs.get("value"), Some(Attr::Tensor(t)) if t.to_f64() == Some(vec![1.0]))
+        {
+            n.op = "Placeholder".to_owned();
+        }
+    });
+    insta::assert_snapshot!(texts);
+}
