@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use lstm::Network;
-use lstm::detect::{Detection, FoundCell, Given, GivenError, WeightsChoice, detect};
+use lstm::detect::{Detection, FoundCell, Given, GivenError, WeightsChoice, detect, load};
+use lstm::{Batch, Network, State, oracle};
+use ndarray::Array2;
 use tf_checkpoint::{Attr, Checkpoint, Graph, Node};
 
 /// How many cases there are: none may go missing unseen.
@@ -220,4 +221,57 @@ fn problems_that_only_a_graph_shows_are_told() {
         }
     });
     insta::assert_snapshot!(texts);
+}
+
+/// Cases whose `y` is the output of the whole network, with no dropout and from zero states.
+const COMPUTED: [&str; 23] = [
+    "ave_directions",
+    "block_v2",
+    "cfv2_bidirectional",
+    "cfv2_loop",
+    "cfv2_resource",
+    "ema_both",
+    "ema_swapped",
+    "mul_directions",
+    "own_name",
+    "renamed_keys",
+    "residual_middle",
+    "residual_whole",
+    "shared_stack",
+    "shared_stack_static",
+    "stripped_defaults",
+    "sum_directions",
+    "sum_stack",
+    "tf215_cf1",
+    "tf215_cf1_resource",
+    "tf215_cf2",
+    "tf215_cf2_resource",
+    "time_major",
+    "unrolled_20",
+];
+
+#[test]
+fn the_networks_found_compute_what_tensorflow_did() {
+    for case in COMPUTED {
+        let (checkpoint, graph) = open(case);
+        let found = detect(checkpoint.variables(), Some(&graph), &Given::default()).unwrap();
+        let [network] = &found.networks[..] else { panic!("{case}: {} networks", found.networks.len()) };
+        let cells = network.network.try_map(&mut |cell| load(cell, |name| checkpoint.read(name))).unwrap();
+        let io = golden::case(&format!("graphs/{case}")).io();
+        let batch_major = |array| {
+            let mut cube = golden::cube(array);
+            if network.network.cells()[0].time_major.is_some_and(|t| t.value) {
+                cube.swap_axes(0, 1);
+            }
+            cube
+        };
+        let (x, y) = (batch_major(&io["x"]), batch_major(&io["y"]));
+        let zero = |width| Array2::zeros((x.dim().0, width));
+        let initial = cells.cells().iter().map(|c| State { h: zero(c.recurrent_size()), c: zero(c.units()) }).collect();
+        let batch = Batch { x: x.as_standard_layout().to_owned(), lengths: None, initial, record_gates: false };
+        let ours = oracle::run(&cells, &batch).trace.output;
+        assert_eq!(ours.dim(), y.dim(), "{case}");
+        let worst = ours.iter().zip(&y).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+        assert!(worst <= 1e-6, "{case}: {worst:e} from TensorFlow's");
+    }
 }
