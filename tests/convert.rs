@@ -19,14 +19,8 @@ fn weights(file: &KerasFile) -> Vec<Vec<u32>> {
             .map(|v| v.iter().map(|x| x.to_bits()).collect())
     };
     let mut all = vec![];
-    for layer in &file.layers {
-        match &layer.kind {
-            LayerKind::Lstm(lstm) => all.extend(arrays(lstm)),
-            LayerKind::Bidirectional { forward, backward, .. } => {
-                all.extend(arrays(forward));
-                all.extend(arrays(backward));
-            }
-        }
+    for lstm in file.layers.iter().flat_map(|layer| layer.kind.lstms()) {
+        all.extend(arrays(lstm));
     }
     all
 }
