@@ -64,6 +64,9 @@ fn cell(json: &Value) -> FoundCell {
         cell_clip: number("cell_clip"),
         projection_clip: number("projection_clip"),
         layer_norm: json["layer_norm"].as_bool().unwrap(),
+        time_major: None,
+        columns: lstm::gate_order::TF1,
+        averages: None,
         variables: CellVariables {
             kernel: list(&variables["kernel"]),
             bias: optional("bias").map(text),
