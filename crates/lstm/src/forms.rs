@@ -64,6 +64,28 @@ pub fn independent(of_input: &Array2<f64>, of_output: &Array1<f64>) -> Array2<f6
     side_by_side(Axis(0), &[of_input.view(), recurrent.view()])
 }
 
+/// `CuDNNLSTM` of Keras: the bytes of each gate's matrix `[rows, units]` are what cuDNN reads as `[units, rows]`, and its
+/// two biases add up. `kernel` is `[input + units, 4·units]`, `biases` `[8·units]`; both keep the order of their columns.
+pub fn cudnn_layer(kernel: &Array2<f64>, biases: &Array1<f64>, input: usize) -> (Array2<f64>, Array1<f64>) {
+    let (rows, columns) = kernel.dim();
+    let units = columns / 4;
+    let mut out = Array2::zeros((rows, columns));
+    for (first, count) in [(0, input), (input, rows - input)] {
+        for gate in 0..4 {
+            for row in 0..count {
+                for unit in 0..units {
+                    // Element of the flat matrix that stands at [unit, row] of `[units, rows]`.
+                    let flat = unit * count + row;
+                    out[[first + row, gate * units + unit]] =
+                        kernel[[first + flat / units, gate * units + flat % units]];
+                }
+            }
+        }
+    }
+    let half = biases.len() / 2;
+    (out, &biases.slice(s![..half]) + &biases.slice(s![half..]))
+}
+
 /// `GLSTMCell`: each group of units sees its own share of the input and of the output before. `groups` hold
 /// `[(input + recurrent) / groups, 4·units / groups]` each, columns i, j, f, o; the result is
 /// `[input + recurrent, 4·units]`, zero where a group does not look.

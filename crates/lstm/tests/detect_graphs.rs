@@ -275,3 +275,13 @@ fn the_networks_found_compute_what_tensorflow_did() {
         assert!(worst <= 1e-6, "{case}: {worst:e} from TensorFlow's");
     }
 }
+
+#[test]
+fn the_graph_of_a_saved_model_says_the_same() {
+    let read = |path: &str| {
+        let checkpoint = Checkpoint::open(&golden::golden_dir().join(path)).unwrap();
+        let graph = checkpoint.graph().unwrap().unwrap();
+        describe(&detect(checkpoint.variables(), Some(&graph), &Given::default()).unwrap())
+    };
+    assert_eq!(read("saved_model/saved_model"), read("saved_model"));
+}

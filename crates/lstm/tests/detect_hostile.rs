@@ -135,6 +135,20 @@ fn many_cells_that_cannot_be() {
     assert_eq!((found.malformed.len(), found.ignored.len()), (20_000, 40_000));
 }
 
+#[test]
+fn a_graph_too_tangled_to_follow_says_so() {
+    let mut nodes = vec![node("zero".into(), "Const", &[])];
+    let variables: Vec<Variable> = (0..3000).flat_map(|n| cell(&format!("s{n}"))).collect();
+    nodes.extend(variables.iter().map(|v| node(v.name.clone(), "VariableV2", &[])));
+    // Every cell reads all of two thousand packs of packs, none of which leads to a cell.
+    let all: Vec<String> = (0..2000).map(|n| format!("p{n}")).collect();
+    nodes.extend(all.iter().map(|p| node(p.clone(), "Pack", &all)));
+    nodes.extend((0..3000).flat_map(|n| instance(&format!("a{n}"), &format!("s{n}"), "p0", "zero")));
+    let found = in_time(&variables, &graph(nodes, vec![]));
+    assert_eq!(found.networks.len() + found.malformed.len(), 3000);
+    assert!(found.notes.iter().any(|n| n.contains("too tangled")), "{:?}", found.notes.last());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
 

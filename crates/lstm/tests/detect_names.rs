@@ -1,7 +1,7 @@
 //! Detection by names alone, as in a checkpoint whose `.meta` is lost.
 
-use lstm::detect::{CellKind, Detection, Given, GivenError, Source, WeightsChoice, detect};
-use lstm::{Direction, Network};
+use lstm::detect::{CellKind, Detection, Fact, Given, GivenError, Known, Source, WeightsChoice, detect};
+use lstm::{Activation, Direction, Network};
 use tf_checkpoint::{DType, Variable};
 
 /// A variable's name and shape.
@@ -149,11 +149,42 @@ fn a_scope_of_any_name_is_taken_on_the_users_word() {
 #[test]
 fn a_keras_layer_is_never_taken_for_a_fused_kernel() {
     let list = variables(&[("lstm/kernel", &[20, 32]), ("lstm/recurrent_kernel", &[8, 32]), ("lstm/bias", &[32])]);
-    let given = Given { only: vec!["lstm".to_owned()], ..Given::default() };
-    assert!(matches!(detect(&list, None, &given), Err(GivenError::NoMatch { .. })));
     let detection = detect(&list, None, &Given::default()).unwrap();
-    assert!(detection.networks.is_empty());
-    assert!(why(&detection, "lstm/kernel").contains("Keras layer"), "{}", why(&detection, "lstm/kernel"));
+    let cell = detection.networks[0].network.cells()[0].clone();
+    assert_eq!((cell.kind, cell.input_size, cell.units), (CellKind::Keras, 20, 8));
+    assert_eq!((cell.forget_bias.value, cell.forget_bias.source), (0.0, Source::InBias), "the bias holds it");
+    // Nothing says what the gates go through: up to TensorFlow 1.15 the default is hard sigmoid.
+    assert_eq!(cell.recurrent_activation, Fact { value: Activation::HardSigmoidKeras2, source: Source::CellDefault });
+    let known = Known { recurrent_activation: Some(Activation::Sigmoid), ..Known::default() };
+    let mut given = Given { known: [("lstm".to_owned(), known)].into(), ..Given::default() };
+    let facts = |given: &Given| {
+        Ok::<_, GivenError>(detect(&list, None, given)?.networks[0].network.cells()[0].recurrent_activation)
+    };
+    assert_eq!(facts(&given).unwrap(), Fact { value: Activation::Sigmoid, source: Source::Config });
+    given.recurrent_activation = Some(Activation::HardSigmoidKeras2);
+    assert!(matches!(facts(&given), Err(GivenError::Contradicts { option: "--recurrent-activation", .. })));
+    let given = Given { forget_bias: Some(1.0), ..Given::default() };
+    assert!(matches!(detect(&list, None, &given), Err(GivenError::Contradicts { option: "--forget-bias", .. })));
+}
+
+#[test]
+fn keras_directions_are_one_network_and_a_gru_is_none() {
+    let list = variables(&[
+        ("bidirectional/forward_lstm/kernel", &[3, 16]),
+        ("bidirectional/forward_lstm/recurrent_kernel", &[4, 16]),
+        ("bidirectional/backward_lstm/kernel", &[3, 16]),
+        ("bidirectional/backward_lstm/recurrent_kernel", &[4, 16]),
+        ("cu_dnnlstm/kernel", &[3, 16]),
+        ("cu_dnnlstm/recurrent_kernel", &[4, 16]),
+        ("cu_dnnlstm/bias", &[32]),
+        ("gru/kernel", &[3, 12]),
+        ("gru/recurrent_kernel", &[4, 12]),
+    ]);
+    let detection = detect(&list, None, &Given::default()).unwrap();
+    let kinds: Vec<_> = detection.networks.iter().map(|n| (n.name.as_str(), n.network.cells()[0].kind)).collect();
+    assert_eq!(kinds, [("bidirectional", CellKind::Keras), ("cu_dnnlstm", CellKind::KerasCudnn)]);
+    assert!(matches!(detection.networks[0].network, Network::Bidirectional { .. }));
+    assert!(!why(&detection, "gru/kernel").is_empty());
 }
 
 #[test]

@@ -18,6 +18,10 @@ pub enum Source {
     CellDefault,
     /// cuDNN's canonical weights, which have no forget bias.
     Cudnn,
+    /// In the bias already, as Keras keeps the forget bias.
+    InBias,
+    /// Read from a layer's configuration.
+    Config,
 }
 
 impl Source {
@@ -28,6 +32,8 @@ impl Source {
             Source::Option => "option",
             Source::CellDefault => "cell-default",
             Source::Cudnn => "cudnn",
+            Source::InBias => "in-bias",
+            Source::Config => "config",
         }
     }
 }
@@ -39,6 +45,8 @@ impl fmt::Display for Source {
             Source::Option => "given by option",
             Source::CellDefault => "the cell's default: no graph says otherwise",
             Source::Cudnn => "cuDNN weights have none",
+            Source::InBias => "the bias holds it",
+            Source::Config => "read from the layer's configuration",
         })
     }
 }
@@ -110,6 +118,8 @@ pub struct FoundCell {
     pub forget_bias: Fact<f32>,
     /// φ, for candidate and output.
     pub activation: Fact<Activation>,
+    /// σ, for the three gates.
+    pub recurrent_activation: Fact<Activation>,
     /// The cell state is clipped to ± this.
     pub cell_clip: Option<Fact<f32>>,
     /// The projected output is clipped to ± this.

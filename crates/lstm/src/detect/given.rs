@@ -1,6 +1,8 @@
 //! What the user says of the cells, where files cannot.
 
-use super::{CellKind, CellVariables};
+use std::collections::BTreeMap;
+
+use super::{CellKind, CellVariables, Known};
 use crate::{Activation, Network};
 
 /// What the user says of the cells, where files cannot.
@@ -12,6 +14,10 @@ pub struct Given {
     pub forget_bias: Option<f32>,
     /// The activation of every cell taken.
     pub activation: Option<Activation>,
+    /// What the gates of every Keras layer taken go through.
+    pub recurrent_activation: Option<Activation>,
+    /// What the configurations of Keras layers say, by the layer's scope.
+    pub known: BTreeMap<String, Known>,
     /// The input size the user expects of the first cell of each network.
     pub input_size: Option<usize>,
     /// Which weights count where the checkpoint holds moving averages too.

@@ -33,6 +33,10 @@ pub(super) fn mine(
     projection: Option<NodeId>,
 ) -> Result<Facts, Problem> {
     let all: Vec<Facts> = instances.iter().map(|i| of(graph, i, projection)).collect::<Result<_, _>>()?;
+    // What was not reached was not seen to be absent.
+    if graph.exhausted() {
+        return Err(Problem::Tangled);
+    }
     let differing = |what, option, value: &dyn Fn(&Facts) -> String| {
         let mut values: Vec<String> = all.iter().map(value).collect();
         values.sort();
@@ -110,7 +114,7 @@ fn reaches(graph: &GraphIndex<'_>, h: Output, output: Output) -> bool {
         if at == output {
             return true;
         }
-        if !seen.insert(at) || !graph.step() {
+        if !graph.step() || !seen.insert(at) {
             continue;
         }
         let inputs = graph.inputs(at.0);

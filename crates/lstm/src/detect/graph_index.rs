@@ -116,9 +116,9 @@ impl<'g> GraphIndex<'g> {
     /// The readers of one output that belong to the forward pass: what gradients, their stacks and summaries read is
     /// left out.
     pub(super) fn forward(&self, (id, output): Output) -> impl Iterator<Item = Reader> + '_ {
-        self.readers(id).iter().copied().filter(move |r| {
+        self.readers(id).iter().copied().take_while(|_| self.step()).filter(move |r| {
             let node = &self.nodes[r.node.0];
-            r.output == output && !node.gradient && !is_bookkeeping(node.op) && self.step()
+            r.output == output && !node.gradient && !is_bookkeeping(node.op)
         })
     }
 

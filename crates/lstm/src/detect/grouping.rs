@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::names::without_number;
 use super::wiring::{self, Feed, Wiring};
 use super::{FoundCell, FoundNetwork, Indexed, merging};
-use crate::{Merge, Network};
+use crate::{Direction, Merge, Network};
 
 /// A name's last scopes are looked at one by one; more than any real name has, and few enough to walk down into.
 const SCOPES: usize = 64;
@@ -190,16 +190,14 @@ fn forest(scope: &Scope, name: &str) -> Vec<Network<usize>> {
     let parts: Vec<(&String, Vec<Network<usize>>)> =
         names.iter().map(|n| (*n, forest(&scope.children[*n], n))).collect();
 
-    let is = |name: &str, options: [&str; 2]| options.contains(&name);
-    let single = |wanted: [&str; 2]| match parts.iter().filter(|(n, _)| is(n, wanted)).collect::<Vec<_>>()[..] {
-        [(_, networks)] if networks.len() == 1 => networks.first().cloned(),
-        _ => None,
-    };
-    if let (Some(forward), Some(backward)) = (single(["fw", "FW"]), single(["bw", "BW"])) {
+    let single =
+        |direction: Direction| match parts.iter().filter(|(n, _)| side(n) == Some(direction)).collect::<Vec<_>>()[..] {
+            [(_, networks)] if networks.len() == 1 => networks.first().cloned(),
+            _ => None,
+        };
+    if let (Some(forward), Some(backward)) = (single(Direction::Forward), single(Direction::Backward)) {
         found.push(Network::side_by_side(forward, backward));
-        found.extend(
-            parts.into_iter().filter(|(n, _)| !is(n, ["fw", "FW"]) && !is(n, ["bw", "BW"])).flat_map(|(_, f)| f),
-        );
+        found.extend(parts.into_iter().filter(|(n, _)| side(n).is_none()).flat_map(|(_, f)| f));
         return found;
     }
     let stacked =
@@ -213,6 +211,20 @@ fn forest(scope: &Scope, name: &str) -> Vec<Network<usize>> {
     }
     found.extend(parts.into_iter().flat_map(|(_, networks)| networks));
     found
+}
+
+/// The direction that a scope is named after: by TensorFlow 1.x, or by the halves of a `Bidirectional` layer of Keras.
+fn side(component: &str) -> Option<Direction> {
+    match component {
+        "fw" | "FW" | "forward_layer" => return Some(Direction::Forward),
+        "bw" | "BW" | "backward_layer" => return Some(Direction::Backward),
+        _ => {}
+    }
+    match without_number(component) {
+        "forward_lstm" | "forward_cu_dnnlstm" => Some(Direction::Forward),
+        "backward_lstm" | "backward_cu_dnnlstm" => Some(Direction::Backward),
+        _ => None,
+    }
 }
 
 /// `cell_3`, `Cell3` or `Layer3`.

@@ -29,13 +29,17 @@ pub enum CellKind {
     Indy,
     /// `GLSTMCell`: groups of units that see their own share of input and output.
     Grouped,
+    /// An LSTM layer of Keras: the forget bias is in its bias, the columns are i, f, c, o.
+    Keras,
+    /// `CuDNNLSTM` of Keras: kernels transposed gate by gate, and two biases.
+    KerasCudnn,
     /// An LSTM by its graph or by the user's word, under a name of its own.
     Named,
 }
 
 impl CellKind {
     /// Every class.
-    pub const ALL: [CellKind; 12] = [
+    pub const ALL: [CellKind; 14] = [
         CellKind::BasicLstm,
         CellKind::Lstm,
         CellKind::LstmBlock,
@@ -47,6 +51,8 @@ impl CellKind {
         CellKind::WeightNorm,
         CellKind::Indy,
         CellKind::Grouped,
+        CellKind::Keras,
+        CellKind::KerasCudnn,
         CellKind::Named,
     ];
 
@@ -58,6 +64,11 @@ impl CellKind {
     /// How many gates lie side by side in the kernel.
     pub(super) fn gates(self) -> usize {
         if self == CellKind::CoupledInputForgetGate { 3 } else { 4 }
+    }
+
+    /// A layer of Keras.
+    pub fn is_keras(self) -> bool {
+        matches!(self, CellKind::Keras | CellKind::KerasCudnn)
     }
 
     /// The TensorFlow class.
@@ -74,6 +85,8 @@ impl CellKind {
             CellKind::WeightNorm => "WeightNormLSTMCell",
             CellKind::Indy => "IndyLSTMCell",
             CellKind::Grouped => "GLSTMCell",
+            CellKind::Keras => "tf.keras LSTM",
+            CellKind::KerasCudnn => "tf.keras CuDNNLSTM",
             CellKind::Named => "LSTM",
         }
     }

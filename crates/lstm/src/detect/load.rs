@@ -138,11 +138,21 @@ pub fn load(
             }
             plain(kernel, reader.bias(4 * units)?)
         }
+        CellKind::KerasCudnn => {
+            let kernel = reader.rows(kernel_keys, [input + units, 4 * units])?;
+            let biases =
+                reader.vector(found.variables.bias.as_ref().ok_or_else(|| reader.missing("a bias"))?, 8 * units)?;
+            let (kernel, bias) = forms::cudnn_layer(&kernel, &biases, input);
+            let order = |a: Array2<f64>| gate_order::reorder(a.view(), found.columns, gate_order::TF1);
+            plain(order(kernel), gate_order::reorder(bias.view(), found.columns, gate_order::TF1))
+        }
         _ => {
             let kernel = reader.rows(kernel_keys, [input + recurrent, 4 * units])?;
             let bias = match found.variables.bias {
                 // What such a cell has in place of a bias comes after the normalisation.
                 None if found.layer_norm => Array1::zeros(4 * units),
+                // `use_bias=False`
+                None if found.kind == CellKind::Keras => Array1::zeros(4 * units),
                 _ => reader.bias(4 * units)?,
             };
             let (kernel, bias) = match found.columns {
@@ -167,7 +177,7 @@ pub fn load(
         bias: Array1::zeros(0),
         forget_bias: found.forget_bias.value,
         activation: found.activation.value,
-        recurrent_activation: Activation::Sigmoid,
+        recurrent_activation: found.recurrent_activation.value,
         peepholes: None,
         projection: None,
         cell_clip: found.cell_clip.map(|f| f.value),

@@ -141,7 +141,8 @@ fn order_of_steps(graph: &GraphIndex<'_>, mut at: Output, mut whole: bool) -> Op
                 whole = true;
                 0
             }
-            "Unpack" => return first_axis(graph.attr(at.0, "axis")),
+            // An absent axis is the default, the first.
+            "Unpack" => return first_axis(graph.attr(at.0, "axis").or(Some(&Attr::Int(0)))),
             "Squeeze" => match graph.attr(at.0, "squeeze_dims") {
                 Some(Attr::List(axes)) if axes.len() == 1 => return first_axis(axes.first()),
                 _ => return None,

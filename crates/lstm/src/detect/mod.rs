@@ -13,6 +13,7 @@ mod graph_index;
 mod grouping;
 mod ignored;
 mod instances;
+mod keras;
 mod kinds;
 mod load;
 mod mapped;
@@ -35,6 +36,7 @@ use names::Candidate;
 
 pub use found::{Averages, CellVariables, Detection, Fact, FoundCell, FoundNetwork, Ignored, Malformed, Source};
 pub use given::{Given, GivenError, MappedCell, MappedNetwork, WeightsChoice};
+pub use keras::Known;
 pub use kinds::CellKind;
 pub use load::{LoadError, load};
 pub use mapped::as_map;
@@ -160,7 +162,9 @@ fn describe(
         Ok(sizes) => sizes,
         Err(problem) => return Ok(Err(problem)),
     };
-    let uses = indexed.map(|i| (i, i.of(&candidate.variables))).filter(|(_, uses)| !uses.is_empty());
+    // A Keras layer computes in another way; its functions are looked for apart.
+    let cells_own = indexed.filter(|_| !candidate.kind.is_keras());
+    let uses = cells_own.map(|i| (i, i.of(&candidate.variables))).filter(|(_, uses)| !uses.is_empty());
     let mined = uses.as_ref().map(|(i, instances)| {
         let projection = candidate.variables.projection.as_ref().and_then(|p| i.graph.variable(p));
         graph_facts::mine(&i.graph, instances, projection)
@@ -176,13 +180,36 @@ fn describe(
         named => named,
     };
     let default_forget = match kind {
+        CellKind::Keras | CellKind::KerasCudnn => Fact { value: 0.0, source: Source::InBias },
         CellKind::CudnnCompatible => Fact { value: 0.0, source: Source::Cudnn },
         _ => Fact { value: 1.0, source: Source::CellDefault },
     };
     let about = |option| About { option, cell: &candidate.scope, given };
-    let forget_bias = about("--forget-bias").decide(said.forget_bias, facts.forget_bias)?.unwrap_or(default_forget);
+    let stated = if kind.is_keras() { Some(0.0) } else { facts.forget_bias };
+    let forget_bias = match about("--forget-bias").decide(said.forget_bias, stated)? {
+        Some(fact) if !(kind.is_keras() && fact.source == Source::Graph) => fact,
+        _ => default_forget,
+    };
     let tanh = Fact { value: Activation::Tanh, source: Source::CellDefault };
-    let activation = about("--activation").decide(said.activation, facts.activation)?.unwrap_or(tanh);
+    let functions =
+        if kind.is_keras() { keras_functions(candidate, indexed, given) } else { KerasFunctions::default() };
+    let activation = match functions.activation {
+        Some(fact) => {
+            about("--activation").decide(said.activation, Some(fact.value))?.map(|f| functions.sourced(f, fact))
+        }
+        None => about("--activation").decide(said.activation, facts.activation)?,
+    };
+    let activation = activation.unwrap_or(tanh);
+    let recurrent_activation = match (kind.is_keras(), functions.recurrent_activation) {
+        // The cells of TensorFlow's own have no choice.
+        (false, _) => Fact { value: Activation::Sigmoid, source: Source::CellDefault },
+        (true, Some(fact)) => about("--recurrent-activation")
+            .decide(given.recurrent_activation, Some(fact.value))?
+            .map_or(fact, |f| functions.sourced(f, fact)),
+        (true, None) => {
+            given.recurrent_activation.map_or(functions.usual, |value| Fact { value, source: Source::Option })
+        }
+    };
     let cell_clip = about("the map's cell clip").decide(said.cell_clip, facts.cell_clip)?;
     let projection_clip = about("the map's projection clip").decide(said.projection_clip, facts.projection_clip)?;
     let time_major = uses.as_ref().and_then(|(i, _)| merging::time_major(&i.graph, &i.uses(&candidate.variables)));
@@ -194,14 +221,59 @@ fn describe(
         projection: sizes.projection,
         forget_bias,
         activation,
+        recurrent_activation,
         cell_clip,
         projection_clip,
         layer_norm: candidate.layer_norm,
         time_major: time_major.map(|value| Fact { value, source: Source::Graph }),
-        columns: facts.columns.unwrap_or(gate_order::TF1),
+        columns: facts.columns.unwrap_or(if kind.is_keras() { gate_order::KERAS } else { gate_order::TF1 }),
         variables: candidate.variables.clone(),
         averages: None,
     }))
+}
+
+/// What configuration and graph say of a Keras layer's functions.
+struct KerasFunctions {
+    activation: Option<Fact<Activation>>,
+    recurrent_activation: Option<Fact<Activation>>,
+    usual: Fact<Activation>,
+}
+
+impl Default for KerasFunctions {
+    fn default() -> KerasFunctions {
+        let usual = Fact { value: Activation::HardSigmoidKeras2, source: Source::CellDefault };
+        KerasFunctions { activation: None, recurrent_activation: None, usual }
+    }
+}
+
+impl KerasFunctions {
+    /// What was decided, with the origin that it has if it is the file's own word.
+    fn sourced(&self, decided: Fact<Activation>, file: Fact<Activation>) -> Fact<Activation> {
+        if decided.source == Source::Graph { file } else { decided }
+    }
+}
+
+fn keras_functions(candidate: &Candidate, indexed: Option<&Indexed<'_>>, given: &Given) -> KerasFunctions {
+    let mut functions = KerasFunctions::default();
+    let known = given.known.get(&candidate.scope).copied().unwrap_or_default();
+    let recurrent = candidate.variables.kernel.get(1);
+    let (gates, state) = match (indexed, recurrent) {
+        (Some(i), Some(kernel)) => keras::functions(&i.graph, kernel),
+        _ => (None, None),
+    };
+    let fact = |config: Option<Activation>, graph: Option<Activation>| {
+        let config = config.map(|value| Fact { value, source: Source::Config });
+        config.or(graph.map(|value| Fact { value, source: Source::Graph }))
+    };
+    functions.activation = fact(known.activation, state);
+    functions.recurrent_activation = fact(known.recurrent_activation, gates);
+    if candidate.kind == CellKind::KerasCudnn {
+        // cuDNN knows no other function.
+        functions.usual.value = Activation::Sigmoid;
+    } else if let Some(usual) = known.usual_recurrent_activation {
+        functions.usual.value = usual;
+    }
+    functions
 }
 
 /// What is being decided, for the error.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph_index::{GraphIndex, NodeId};
 use super::instances::Instances;
-use super::{CellKind, CellVariables, graph_facts};
+use super::{CellKind, CellVariables, graph_facts, keras};
 
 /// Cells whose variables look like an LSTM's and are not.
 const OTHER_CELLS: [(&str, &str); 14] = [
@@ -65,7 +65,8 @@ pub(super) fn candidates(
     graph: Option<(&GraphIndex<'_>, &Instances)>,
     only: &[String],
 ) -> Vec<Candidate> {
-    let mut found: Vec<Candidate> = shapes.keys().filter_map(|name| by_name(name, shapes, graph, only)).collect();
+    let mut found: Vec<Candidate> = keras::candidates(shapes);
+    found.extend(shapes.keys().filter_map(|name| by_name(name, shapes, graph, only)));
     if let Some((graph, instances)) = graph {
         let taken = found.iter().flat_map(|c| c.variables.kernel.iter().cloned()).collect();
         found.extend(by_graph(shapes, graph, instances, &taken));

@@ -70,6 +70,9 @@ pub enum Problem {
         /// On the new cell state.
         output: Activation,
     },
+    /// Following the graph would take too long.
+    #[error("the graph is too tangled to follow; its facts can be said with options and --override")]
+    Tangled,
     /// The bounds of a clip are not opposite numbers.
     #[error("the graph clips to {low} … {high}: gatewise runs clips to ± one bound")]
     ClipSides {

@@ -44,7 +44,8 @@ pub(super) fn sizes(candidate: &Candidate, shapes: &BTreeMap<&str, &[usize]>) ->
         if found == expected { Ok(()) } else { Err(CellError::Shape { tensor, found, expected, units }) }
     };
     if let Some(bias) = &variables.bias {
-        expect("bias", bias, vec![columns])?;
+        let biases = if kind == CellKind::KerasCudnn { 2 } else { 1 };
+        expect("bias", bias, vec![columns.saturating_mul(biases)])?;
     }
     if let Some(peepholes) = &variables.peepholes {
         for name in peepholes {
@@ -70,6 +71,9 @@ pub(super) fn sizes(candidate: &Candidate, shapes: &BTreeMap<&str, &[usize]>) ->
         if found != expected {
             return Err(Problem::Misfit { name: name.clone(), found, kind, expected: format!("{expected:?}") });
         }
+    }
+    if kind.is_keras() {
+        super::keras::check(variables, shapes, units)?;
     }
     let recurrent = projection.unwrap_or(units);
     let input = match kind {

@@ -88,7 +88,8 @@ pub(super) fn read(graph: &GraphIndex<'_>, cells: &[Uses<'_>], joins: &BTreeMap<
     let depths: Vec<Option<Vec<usize>>> = (0..cells.len()).map(|cell| walk.depths(cell, &found[cell])).collect();
     for (cell, all) in found.iter().enumerate() {
         let depth = &depths[cell];
-        wiring.copies.push(depth.as_ref().and_then(|d| d.iter().max()).map_or(1, |d| d + 1));
+        let copies = depth.as_ref().and_then(|d| d.iter().max()).map_or(1, |d| d + 1);
+        wiring.copies.push(if graph.exhausted() { 1 } else { copies });
         if depth.is_none() {
             wiring.tangled.push(cell);
         }
@@ -115,6 +116,9 @@ pub(super) fn read(graph: &GraphIndex<'_>, cells: &[Uses<'_>], joins: &BTreeMap<
                 }
                 _ => elsewhere = true,
             }
+        }
+        if graph.exhausted() {
+            wiring.residual[cell] = None;
         }
         wiring.feeds.push(match (all.is_empty() || graph.exhausted(), elsewhere || sources.is_empty()) {
             (true, _) => Feed::Unknown,
@@ -193,11 +197,12 @@ impl Walk<'_, '_> {
         let mut seen = BTreeSet::new();
         let mut pending: Vec<Output> = starts.collect();
         while let Some(at) = pending.pop() {
-            if !seen.insert(at) {
-                continue;
-            }
+            // Every edge is a step: a node may be reached from many.
             if !self.graph.step() {
                 return None;
+            }
+            if !seen.insert(at) {
+                continue;
             }
             if let Some((cell, instance)) = self.owners.get(&at) {
                 sources.insert(From { cell: *cell, instance: *instance, via: None });

@@ -63,6 +63,7 @@ fn cell(json: &Value) -> FoundCell {
         activation: fact(Activation::ALL.into_iter().find(|a| json["activation"] == a.to_string()).unwrap()),
         cell_clip: number("cell_clip"),
         projection_clip: number("projection_clip"),
+        recurrent_activation: fact(Activation::Sigmoid),
         layer_norm: json["layer_norm"].as_bool().unwrap(),
         time_major: None,
         columns: lstm::gate_order::TF1,
