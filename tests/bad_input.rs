@@ -115,7 +115,6 @@ fn checkpoints_without_what_is_needed() {
     refuse("no LSTM", &[&path("gru_not_lstm")]);
     refuse("no such LSTM", &[&path("twins"), "--lstm", "decoder"]);
     refuse("another input size", &[&path("basic"), "--input-size", "6"]);
-    refuse("float64", &[&path("float64")]);
     insta::assert_snapshot!(messages);
 }
 

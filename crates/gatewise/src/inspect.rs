@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lstm::convert::NotRepresentable;
 use lstm::detect::{Fact, FoundCell};
 use lstm::{Place, convert};
 use report::document;
@@ -98,14 +99,7 @@ pub(crate) fn fact<T: Copy, U>(fact: Fact<T>, show: impl Fn(T) -> U) -> document
 
 /// The same judgement as the conversion's, from what was found and without reading weights.
 fn why_not_keras(cell: &FoundCell) -> Option<String> {
-    if cell.layer_norm {
-        return Some("it normalises its gates, and a Keras LSTM does not".to_owned());
-    }
-    convert::refusal(
-        cell.variables.peepholes.is_some(),
-        cell.projection.map(|projected| (cell.units, projected)),
-        cell.cell_clip.map(|f| f.value),
-        cell.projection_clip.map(|f| f.value),
-    )
-    .map(|why| why.to_string())
+    // Files are written without the dense layer that a projection needs, so far.
+    let projected = cell.projection.map(|projected| NotRepresentable::Projection { units: cell.units, projected });
+    convert::refusal_of(cell).or(projected).map(|why| why.to_string())
 }

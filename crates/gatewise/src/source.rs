@@ -60,6 +60,15 @@ fn subject(path: &Path, checkpoint: &Checkpoint, network: &detect::FoundNetwork)
         cell: network.network.cells().get(index).map_or_else(String::new, |c| c.name.clone()),
         reason,
     })?;
+    // Files are written without the dense layer that a projection needs, so far.
+    if let Some(cell) = network.network.cells().into_iter().find(|c| c.projection.is_some()) {
+        let projected = cell.projection.unwrap_or(cell.units);
+        return Err(CliError::NotRepresentable {
+            checkpoint: path.to_owned(),
+            cell: cell.name.clone(),
+            reason: lstm::convert::NotRepresentable::Projection { units: cell.units, projected },
+        });
+    }
     Ok(Subject { name: network.name.clone(), found: network.network.clone(), truth, keras })
 }
 

@@ -14,7 +14,8 @@ use crate::{Device, apply};
 ///
 /// A backward part reverses the whole sequence and relies on the mask, which holds the state over the padding that then
 /// comes first; masked steps give zeros, as with `zero_output_for_mask`. A cell with `go_backwards` hands its outputs on
-/// in processing order, and the mask in the order of the input, as Keras does.
+/// in processing order, and the mask in the order of the input, as Keras does. A cell's output projection is a dense layer
+/// after it, and its trace holds what that gives.
 #[derive(Clone, Debug)]
 pub struct KerasLstm {
     device: Device,
@@ -59,6 +60,10 @@ impl KerasLstm {
         let steps = match self.plan(cell, batch.sequences(), batch.timesteps(), wiring::wants_gates(batch))? {
             Some(plan) => in_kernel(plan, cell, x, initial, batch, backward),
             None => self.step_by_step(cell, x, initial, batch, backward),
+        };
+        let steps = match &cell.output_projection {
+            Some(projection) => Steps { h: dense(steps.h, upload(projection, &self.device)), ..steps },
+            None => steps,
         };
         let output = if cell.go_backwards { steps.h.clone().flip([1]) } else { steps.h.clone() };
         Ok((steps, output))
@@ -119,6 +124,13 @@ impl KerasLstm {
             }
         }
     }
+}
+
+/// A dense layer without bias, applied to each step of h `[sequences, timesteps, units]`. Past a sequence's end zeros stay
+/// zeros.
+fn dense(h: Tensor<3>, kernel: Tensor<2>) -> Tensor<3> {
+    let ([sequences, timesteps, units], [_, projected]) = (h.dims(), kernel.dims());
+    h.reshape([sequences * timesteps, units]).matmul(kernel).reshape([sequences, timesteps, projected])
 }
 
 /// One cell over x `[sequences, timesteps, input]` in `keras_lstm.wgsl`.

@@ -13,7 +13,10 @@ use crate::{Device, Route};
 /// The widths of a cell.
 pub(crate) trait Widths {
     fn input_size(&self) -> usize;
+    /// Of the output that is fed back.
     fn recurrent_size(&self) -> usize;
+    /// Of what the next layer reads.
+    fn output_size(&self) -> usize;
     fn units(&self) -> usize;
 }
 
@@ -22,6 +25,9 @@ impl Widths for Tf1Cell {
         self.input_size()
     }
     fn recurrent_size(&self) -> usize {
+        self.recurrent_size()
+    }
+    fn output_size(&self) -> usize {
         self.recurrent_size()
     }
     fn units(&self) -> usize {
@@ -36,6 +42,9 @@ impl Widths for KerasCell {
     fn recurrent_size(&self) -> usize {
         self.units()
     }
+    fn output_size(&self) -> usize {
+        self.output_size()
+    }
     fn units(&self) -> usize {
         self.units()
     }
@@ -43,7 +52,7 @@ impl Widths for KerasCell {
 
 /// What one cell computed, on the device, in the order of its input's steps.
 pub(crate) struct Steps {
-    /// `[sequences, timesteps, recurrent]`
+    /// `[sequences, timesteps, output]`
     pub(crate) h: Tensor<3>,
     /// `[sequences, timesteps, units]`
     pub(crate) c: Tensor<3>,
@@ -67,7 +76,7 @@ impl Steps {
 
 /// Runs `network` on `device` with `cell` computing one cell: from x `[sequences, timesteps, input]`, the initial
 /// state, and whether the sequence is read last step first, to what it computed and what the next cell reads
-/// `[sequences, timesteps, recurrent]`.
+/// `[sequences, timesteps, output]`.
 ///
 /// Burn reports some failures of a device by panicking; those come back as errors too.
 pub(crate) fn run<C: Widths>(
@@ -194,7 +203,7 @@ fn check<C: Widths>(network: &Network<C>, batch: &Batch) -> Result<(), LaneError
 /// The width of a part's output, for an input of this width.
 fn width<C: Widths>(network: &Network<C>, input: usize) -> Result<usize, LaneError> {
     match network {
-        Network::Cell(cell) if cell.input_size() == input => Ok(cell.recurrent_size()),
+        Network::Cell(cell) if cell.input_size() == input => Ok(cell.output_size()),
         Network::Cell(cell) => {
             let what = format!("input of a cell of {} units [width]", cell.units());
             shape(what, vec![cell.input_size()], vec![input])

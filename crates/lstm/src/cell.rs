@@ -314,12 +314,12 @@ impl Tf1Cell {
     }
 }
 
-/// An LSTM layer of Keras: kernels apart, forget bias inside the bias.
+/// An LSTM layer of Keras: kernels apart, forget bias inside the bias; and the dense layer after it, if it has one.
 ///
 /// ```text
 /// [i f c̃ o] = x · kernel + h · recurrent_kernel + bias
 /// c' = ρ(f) ⊙ c + ρ(i) ⊙ φ(c̃)
-/// h' = ρ(o) ⊙ φ(c')
+/// h' = ρ(o) ⊙ φ(c')                    fed back as it is; what the next layer reads is h' · output_projection
 /// ```
 ///
 /// Source: `tf_keras/layers/rnn/lstm.py`, `keras/src/layers/rnn/lstm.py`.
@@ -337,6 +337,9 @@ pub struct KerasCell {
     pub recurrent_activation: Activation,
     /// The layer reads its input last step first, and returns outputs in that order.
     pub go_backwards: bool,
+    /// `[units, projected]`: the kernel of a dense layer without bias or activation that follows, one step at a time.
+    /// Unlike a [`Tf1Cell::projection`] it is outside of the recurrence.
+    pub output_projection: Option<Array2<f32>>,
 }
 
 impl KerasCell {
@@ -372,12 +375,18 @@ impl KerasCell {
             activation: Activation::Tanh,
             recurrent_activation: Activation::Sigmoid,
             go_backwards: false,
+            output_projection: None,
         })
     }
 
-    /// Width of the state and of the output.
+    /// Width of the state, and of the output before it is projected.
     pub fn units(&self) -> usize {
         self.kernel.ncols() / 4
+    }
+
+    /// Width of what the next layer reads.
+    pub fn output_size(&self) -> usize {
+        self.output_projection.as_ref().map_or(self.units(), Array2::ncols)
     }
 
     /// Width of the input.

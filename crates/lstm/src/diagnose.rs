@@ -14,7 +14,7 @@ pub use network::{NetworkExplanation, explain_network};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
 
 use crate::fault::recipe::{Recipe, settings};
-use crate::fault::{ColumnSplit, Difference, Fault, Spot, Tensor, same};
+use crate::fault::{ColumnSplit, Difference, Fault, Spot, Tensor, same, same_weight};
 use crate::{KerasCell, Tf1Cell, convert};
 use search::Remainder;
 
@@ -41,7 +41,10 @@ pub struct Explanation {
 /// The best explanation is the one with the fewest mistakes, where what mistakes leave unexplained counts the more the
 /// more weights it concerns.
 pub fn explain(truth: &Tf1Cell, candidate: &KerasCell) -> Vec<Explanation> {
-    let losses = losses(truth);
+    let mut losses = convert::lacking(truth);
+    losses.extend(projection_fault(truth, candidate));
+    let truth = &*convert::unprojected(truth);
+    let candidate = &KerasCell { output_projection: None, ..candidate.clone() };
     let mismatches = shape_mismatches(truth, shapes_of(candidate));
     if !mismatches.is_empty() {
         return vec![misshapen(truth, losses.into_iter().chain(mismatches).collect())];
@@ -100,7 +103,8 @@ pub fn explain_arrays(
         }
     }
     let arrays = [kernel.into_dyn(), recurrent_kernel.into_dyn(), bias.view().into_dyn()];
-    vec![misshapen(truth, shape_mismatches(truth, arrays.each_ref().map(|a| a.shape())))]
+    let flat = convert::unprojected(truth);
+    vec![misshapen(truth, shape_mismatches(&flat, arrays.each_ref().map(|a| a.shape())))]
 }
 
 /// The arrays that a split by columns gives where they fit no layer: kernel and, where it has one, recurrent kernel;
@@ -130,9 +134,21 @@ fn misfits(truth: &Tf1Cell, split: ColumnSplit) -> Vec<(Array2<f32>, Option<Arra
     vec![of(&truth.kernel), of(&permuted)]
 }
 
-/// The properties of a cell that any Keras layer lacks.
-fn losses(truth: &Tf1Cell) -> Vec<Fault> {
-    if convert::representable(truth).is_ok() { vec![] } else { crate::fault::catalogue(truth) }
+/// What is wrong with the dense layer after a candidate.
+fn projection_fault(truth: &Tf1Cell, candidate: &KerasCell) -> Option<Fault> {
+    match (&truth.projection, &candidate.output_projection) {
+        (None, None) => None,
+        (Some(_), None) => Some(Fault::ProjectionDropped),
+        (Some(right), Some(found)) if right.dim() == found.dim() => {
+            let count = right.iter().zip(found).filter(|(a, b)| !same_weight(**a, **b)).count();
+            (count > 0).then_some(Fault::ProjectionDiffers { count, of: right.len() })
+        }
+        (right, Some(found)) => Some(Fault::ShapeMismatch {
+            what: "the dense layer after the LSTM".to_owned(),
+            expected: right.as_ref().map_or(vec![], |r| r.shape().to_vec()),
+            found: found.shape().to_vec(),
+        }),
+    }
 }
 
 fn shapes_of(cell: &KerasCell) -> [&[usize]; 3] {
@@ -141,9 +157,7 @@ fn shapes_of(cell: &KerasCell) -> [&[usize]; 3] {
 
 /// The tensors of a candidate whose shapes are not those of a right conversion.
 fn shape_mismatches(truth: &Tf1Cell, [kernel, recurrent, bias]: [&[usize]; 3]) -> Vec<Fault> {
-    let units = truth.units();
-    // Of a projected cell, without its projection, the last `units` rows would be the recurrent ones.
-    let input = truth.kernel.nrows().saturating_sub(units);
+    let (units, input) = (truth.units(), truth.input_size());
     [
         ("kernel", vec![input, 4 * units], kernel),
         ("recurrent kernel", vec![units, 4 * units], recurrent),

@@ -132,8 +132,17 @@ pub enum Fault {
     ClipIgnored,
     /// The cell's gates see its state, and the layer's do not.
     PeepholeDropped,
-    /// The cell projects its output, and the layer does not.
+    /// The cell normalises its gates and its state, and the layer does not.
+    LayerNormDropped,
+    /// The cell projects its output, and no dense layer after the layer does.
     ProjectionDropped,
+    /// The dense layer after the layer is not the cell's projection.
+    ProjectionDiffers {
+        /// How many of its weights differ.
+        count: usize,
+        /// Of how many.
+        of: usize,
+    },
     /// Shapes do not fit.
     ShapeMismatch {
         /// What has the wrong shape.

@@ -7,7 +7,7 @@ use ndarray::{Array2, Array3, Axis, concatenate, s};
 /// State of one cell for a batch of sequences.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
-    /// Output fed back, `[sequences, recurrent]` (`units` wide, or `projected` with a projection).
+    /// Output fed back, `[sequences, recurrent]`: `units` wide, or `projected` for a TF1 cell with a projection.
     pub h: Array2<f32>,
     /// Cell state, `[sequences, units]`.
     pub c: Array2<f32>,
@@ -59,7 +59,8 @@ impl Batch {
 /// What one cell computed, at each step of the input whatever direction the cell reads in. Zero past a sequence's end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellTrace<T> {
-    /// Output, `[sequences, timesteps, recurrent]`.
+    /// Output, `[sequences, timesteps, recurrent]`: what the next layer reads, so after a projection, whether that is
+    /// inside the recurrence (TF1) or follows it (Keras).
     pub h: Array3<T>,
     /// Cell state, `[sequences, timesteps, units]`.
     pub c: Array3<T>,

@@ -12,7 +12,7 @@ mod normalise;
 #[cfg(test)]
 mod tests;
 
-use lstm::{Activation, Tf1Cell, oracle};
+use lstm::{Activation, Tf1Cell, convert, oracle};
 use ndarray::{Array2, ArrayView2, s};
 
 /// Unit roundoff of f32.
@@ -100,30 +100,67 @@ pub fn local(
     c: ArrayView2<f32>,
     budget: &ActivationBudget,
 ) -> LocalTruth {
-    project(cell, one_step(cell, x, h, c, budget))
+    let sums = Sums::new(cell, x, h);
+    project(cell, one_step(cell, sums, c, budget))
 }
 
-/// One step up to the output of the units, `[rows, units]`, which a projection follows.
-fn one_step(
+/// [`local`] for the form in which a projection follows the recurrence ([`convert::unprojected`]): h, `[rows, units]`, is
+/// the output of the units before it is projected. The truth is that of the TF1 cell, whose state is the projection of h.
+///
+/// The recurrent weights of that form, products P·K, are each rounded to f32 once: one more rounding in every term, whose
+/// magnitude is |h|·|P·K|.
+pub fn local_unprojected(
     cell: &Tf1Cell,
     x: ArrayView2<f32>,
     h: ArrayView2<f32>,
     c: ArrayView2<f32>,
     budget: &ActivationBudget,
 ) -> LocalTruth {
-    let (units, input) = (cell.units(), cell.input_size());
     let weights = cell.weights();
-    let wide = |a: ArrayView2<f32>| a.mapv(f64::from);
-    let (x, h, c) = (wide(x), wide(h), wide(c));
-    let kernel = &weights.kernel;
-    let z = x.dot(&kernel.slice(s![..input, ..])) + h.dot(&kernel.slice(s![input.., ..])) + &weights.bias;
-    // S of the sums: the same products with every factor made positive.
-    let kernel = kernel.mapv(f64::abs);
-    let magnitude = x.mapv_into(f64::abs).dot(&kernel.slice(s![..input, ..]))
-        + h.mapv_into(f64::abs).dot(&kernel.slice(s![input.., ..]))
-        + &weights.bias.mapv(f64::abs);
-    let factors = sum_factors(cell.kernel.nrows() + 3 + rounded(cell));
+    let Some(projection) = &weights.projection else { return local(cell, x, h, c, budget) };
+    let flat = convert::unprojected(cell);
+    let mut sums = Sums::new(&flat, x, h);
+    // The products may all be exact in f32, and the conversion rounds them all the same where they are not.
+    sums.factors = sum_factors(flat.kernel.nrows() + 3 + 1);
+    if let Some(clip) = cell.projection_clip.map(f64::from) {
+        // Not what the other form computes, but what it has to answer for.
+        let seen = h.mapv(f64::from).dot(projection);
+        let lost = seen.mapv(|v| v.clamp(-clip, clip)) - &seen;
+        sums.value += &lost.dot(&weights.kernel.slice(s![cell.input_size().., ..]));
+    }
+    project(cell, one_step(cell, sums, c, budget))
+}
 
+/// The sums before the gates, `[rows, 4·units]`.
+struct Sums {
+    value: Array2<f64>,
+    /// Σ|w·v| + |b|: the same products with every factor made positive.
+    magnitude: Array2<f64>,
+    /// What rounding does to them, as a share of the magnitude.
+    factors: [f64; 2],
+}
+
+impl Sums {
+    fn new(cell: &Tf1Cell, x: ArrayView2<f32>, h: ArrayView2<f32>) -> Sums {
+        let input = cell.input_size();
+        let weights = cell.weights();
+        let (x, h) = (x.mapv(f64::from), h.mapv(f64::from));
+        let product = |x: &Array2<f64>, h: &Array2<f64>, kernel: &Array2<f64>| {
+            x.dot(&kernel.slice(s![..input, ..])) + h.dot(&kernel.slice(s![input.., ..]))
+        };
+        let value = product(&x, &h, &weights.kernel) + &weights.bias;
+        let (x, h) = (x.mapv_into(f64::abs), h.mapv_into(f64::abs));
+        let magnitude = product(&x, &h, &weights.kernel.mapv(f64::abs)) + &weights.bias.mapv(f64::abs);
+        Sums { value, magnitude, factors: sum_factors(cell.kernel.nrows() + 3 + rounded(cell)) }
+    }
+}
+
+/// One step up to the output of the units, `[rows, units]`, which a projection follows.
+fn one_step(cell: &Tf1Cell, sums: Sums, c: ArrayView2<f32>, budget: &ActivationBudget) -> LocalTruth {
+    let units = cell.units();
+    let weights = cell.weights();
+    let Sums { value: z, magnitude, factors } = sums;
+    let c = c.mapv(f64::from);
     let rows = z.nrows();
     let mut m = Bounded::zeros(rows, units);
     let mut state = Bounded::zeros(rows, units);

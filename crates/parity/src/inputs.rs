@@ -102,12 +102,14 @@ fn length(spec: InputSpec, sequence: usize) -> usize {
 }
 
 /// Zero for every other sequence, so that the usual start is tried as well; else h uniform in [−1, 1), where a real h
-/// lies, and c normal.
+/// lies, and c normal. The projected output of a cell starts from zero everywhere: a Keras layer that a dense layer
+/// follows can start from no other (see `projected.rs`).
 fn state(spec: InputSpec, cell_index: usize, cell: &Tf1Cell) -> State {
     let draw = |width: usize, which: u32, value: fn(&Stream, u64) -> f32| {
         let stream = Stream::new(spec.seed, STATE + 2 * cell_index as u32 + which);
         Array2::from_shape_fn((spec.sequences, width), |(n, unit)| {
-            if n % 2 == 0 { 0.0 } else { value(&stream, n as u64 * width as u64 + unit as u64) }
+            let zero = n % 2 == 0 || (which == 0 && cell.projection.is_some());
+            if zero { 0.0 } else { value(&stream, n as u64 * width as u64 + unit as u64) }
         })
     };
     State { h: draw(cell.recurrent_size(), 0, Stream::uniform), c: draw(cell.units(), 1, Stream::normal) }

@@ -7,12 +7,14 @@
 
 pub mod bound;
 mod carried;
+mod clips;
 mod divergence;
 pub mod ensemble;
 pub mod inputs;
 mod lane;
 mod local;
 pub mod outputs;
+mod projected;
 pub mod random;
 mod sensitivity;
 mod verdict;
@@ -21,10 +23,12 @@ pub mod weights;
 
 pub use bound::ActivationBudget;
 pub use carried::{CARRIED_FACTOR, CARRIED_ULP, CarriedStep, GROWN, SATURATION};
+pub use clips::{ClipUse, Clipped};
 pub use divergence::{Divergence, PerQuantity, Place, Quantity, ulp_at, ulp_distance};
 pub use inputs::InputSpec;
 pub use lane::{Lane, LaneError};
 pub use local::LocalError;
+pub use projected::keras_batch;
 pub use sensitivity::{Kill, Sensitivity, SmallestChange};
 pub use verdict::{Reason, Verdict, conclude, conclude_on_device};
 pub use verify::{CellReport, LaneFailure, Lanes, Side, StepReport, Subject, stages, verify};

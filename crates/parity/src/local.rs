@@ -83,6 +83,14 @@ impl PerQuantity<LocalError> {
     }
 }
 
+/// The step whose state a cell reading in this direction meets at step `t`; `None` where it meets the initial state.
+pub(crate) fn step_before(direction: Direction, batch: &Batch, sequence: usize, t: usize) -> Option<usize> {
+    match direction {
+        Direction::Forward => t.checked_sub(1),
+        Direction::Backward => Some(t + 1).filter(|t| *t < batch.timesteps() && batch.is_valid(sequence, *t)),
+    }
+}
+
 /// The points at which a cell is tried: valid steps of the sequences, from the oracle's state.
 #[derive(Clone, Debug)]
 pub(crate) struct Points {
@@ -90,7 +98,7 @@ pub(crate) struct Points {
     pub(crate) rows: Vec<(usize, usize)>,
     /// Inputs, `[rows, input]`.
     pub(crate) x: Array2<f32>,
-    /// Outputs of the step before, `[rows, recurrent]`.
+    /// Outputs of the step before that are fed back, `[rows, recurrent]`.
     pub(crate) h: Array2<f32>,
     /// Cell states of the step before, `[rows, units]`.
     pub(crate) c: Array2<f32>,
@@ -107,10 +115,7 @@ impl Points {
         for sequence in 0..sequences {
             rows.extend((0..timesteps).filter(|t| batch.is_valid(sequence, *t)).map(|t| (sequence, t)));
         }
-        let before = |sequence: usize, t: usize| match place.direction {
-            Direction::Forward => t.checked_sub(1),
-            Direction::Backward => Some(t + 1).filter(|t| *t < timesteps && batch.is_valid(sequence, *t)),
-        };
+        let before = |sequence, t| step_before(place.direction, batch, sequence, t);
         let state = |values: &Array3<f64>, initial: &Array2<f32>| {
             Array2::from_shape_fn((rows.len(), initial.ncols()), |(row, unit)| {
                 let (sequence, t) = rows[row];
@@ -150,6 +155,11 @@ impl Points {
     /// The truth and its bound at every point.
     pub(crate) fn truth(&self, cell: &Tf1Cell, budget: &ActivationBudget) -> LocalTruth {
         bound::local(cell, self.x.view(), self.h.view(), self.c.view(), budget)
+    }
+
+    /// The same for the form in which a projection follows the recurrence, of points that hold the output of the units.
+    pub(crate) fn truth_unprojected(&self, cell: &Tf1Cell, budget: &ActivationBudget) -> LocalTruth {
+        bound::local_unprojected(cell, self.x.view(), self.h.view(), self.c.view(), budget)
     }
 
     /// What a lane computes at every point: `[rows, 1, …]`.

@@ -3,10 +3,11 @@
 
 use lstm::fault::{self, Fault, Injected};
 use lstm::gate_order::{self, Gate, TF1};
-use lstm::{Direction, KerasCell, Place, Tf1Cell, oracle};
+use lstm::{Direction, KerasCell, Place, Tf1Cell, convert, oracle};
 use ndarray::{Array2, Axis};
 
 use crate::bound::LocalTruth;
+use crate::clips::ClipUse;
 use crate::lane::Lane;
 use crate::local::Points;
 
@@ -88,16 +89,19 @@ pub(crate) fn mistaken_for<'a>(
     found
 }
 
-/// Tries every fault on some of the points.
+/// Tries every fault on some of the points, which hold what the Keras form reads. Of a cell that Keras cannot express, what
+/// the nearest layer loses; a clip that is never reached is as good as none.
 pub(crate) fn measure(
-    cell: &Tf1Cell,
+    (cell, clips): (&Tf1Cell, &[ClipUse]),
     place: Place,
     others: &[(Fault, &KerasCell)],
     lane: &dyn Lane<KerasCell>,
     points: &Points,
     truth: &LocalTruth,
 ) -> Sensitivity {
-    let Ok(right) = lstm::convert::to_keras(cell) else { return Sensitivity::default() };
+    let never_clipped = clips.iter().all(|clip| !clip.reached);
+    let cell = &if never_clipped { convert::unclipped(cell) } else { cell.clone() };
+    let (right, _) = convert::nearest(cell);
     let rows = spread(points.rows.len());
     let few = points.select(&rows);
     let truth = LocalTruth { h: truth.h.select(&rows), c: truth.c.select(&rows), gates: truth.gates.select(&rows) };
@@ -134,20 +138,26 @@ pub(crate) fn measure(
             },
         })
     };
+    let (few, truth) = (&few, &truth);
     std::thread::scope(|scope| {
-        let smallest = scope.spawn(|| smallest_change(cell, &few, &truth));
+        let representable = convert::representable(cell).is_ok();
+        let smallest = scope.spawn(move || representable.then(|| smallest_change(cell, few, truth)));
         let mut kills: Vec<Kill> = fault::catalogue(cell).into_iter().filter_map(try_fault).collect();
         for (fault, other) in others {
             let same = other.kernel == right.kernel
                 && other.recurrent_kernel == right.recurrent_kernel
-                && other.bias == right.bias;
+                && other.bias == right.bias
+                && other.output_projection == right.output_projection;
             kills.push(if same {
                 cannot(fault, "both cells hold the same weights")
             } else {
                 seen(fault, margin(other, &few))
             });
         }
-        Sensitivity { kills, smallest_change: Some(smallest.join().expect("counting does not panic")) }
+        if never_clipped && !clips.is_empty() {
+            kills.push(cannot(&Fault::ClipIgnored, "no value reaches the clip on these inputs"));
+        }
+        Sensitivity { kills, smallest_change: smallest.join().expect("counting does not panic") }
     })
 }
 
@@ -202,6 +212,8 @@ fn read_the_other_way(points: &Points, rows: &[usize], few: &Points, direction: 
 
 /// For each weight: the smallest relative change whose effect, to first order, exceeds the bound somewhere.
 fn smallest_change(cell: &Tf1Cell, points: &Points, truth: &LocalTruth) -> SmallestChange {
+    let projected = cell.projection.is_some();
+    let cell = &*convert::unprojected(cell);
     let (units, input) = (cell.units(), cell.input_size());
     // |∂(h or c)/∂z| over its bound, per point and column of the kernel; the larger of the two.
     let mut slopes = Array2::<f64>::zeros((points.rows.len(), 4 * units));
@@ -220,7 +232,7 @@ fn smallest_change(cell: &Tf1Cell, points: &Points, truth: &LocalTruth) -> Small
             let dc = [i * (1.0 - i) * j, i * dj, f * (1.0 - f) * f64::from(points.c[[row, unit]]), 0.0];
             for (block, dc) in dc.into_iter().enumerate() {
                 let dh = if block == 3 { o * (1.0 - o) * phi(c) } else { o * dphi * dc };
-                let of_h = if cell.projection.is_some() { 0.0 } else { dh.abs() / truth.h.bound[[row, unit]] };
+                let of_h = if projected { 0.0 } else { dh.abs() / truth.h.bound[[row, unit]] };
                 slopes[[row, block * units + unit]] = of_h.max(dc.abs() / truth.c.bound[[row, unit]]);
             }
         }
@@ -251,7 +263,7 @@ mod tests {
     use super::*;
     use crate::bound::{ActivationBudget, Bounded};
     use crate::random::Stream;
-    use lstm::{Activation, Network, convert};
+    use lstm::{Activation, Network};
     use ndarray::{Array1, array};
 
     fn cell(input: usize, units: usize, seed: u64) -> Tf1Cell {

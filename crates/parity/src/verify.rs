@@ -5,10 +5,12 @@ use lstm::{Batch, KerasCell, Network, Place as CellPlace, Tf1Cell, Trace, oracle
 
 use crate::bound::ActivationBudget;
 use crate::carried::{self, CarriedStep};
+use crate::clips::{self, ClipUse};
 use crate::divergence::PerQuantity;
 use crate::ensemble;
 use crate::lane::{Lane, LaneError};
 use crate::local::{LocalError, Points};
+use crate::projected::{self, keras_batch};
 use crate::sensitivity::{self, Sensitivity};
 use crate::weights::{self, WeightsReport};
 
@@ -16,7 +18,8 @@ use crate::weights::{self, WeightsReport};
 pub struct Subject<'a> {
     /// The TF1 network: the truth.
     pub truth: &'a Network<Tf1Cell>,
-    /// Its right conversion.
+    /// Its right conversion; of cells that Keras cannot express, the nearest one
+    /// ([`convert::nearest_network`](lstm::convert::nearest_network)).
     pub expected: &'a Network<KerasCell>,
     /// The conversion under judgement, wired and shaped as `expected`.
     pub candidate: &'a Network<KerasCell>,
@@ -73,6 +76,8 @@ pub struct CellReport {
     pub sensitivity: Sensitivity,
     /// The oracle's output never changes: nothing could show on it.
     pub degenerate: bool,
+    /// The clips that the cell has and Keras lacks, and whether these inputs reach them.
+    pub clips: Vec<ClipUse>,
     /// What a lane did not deliver as it should.
     pub lane_failures: Vec<LaneFailure>,
     /// Where a sequence gives something else alone than inside the batch.
@@ -113,19 +118,20 @@ pub fn verify(
     progress: &dyn Fn(usize),
 ) -> Vec<CellReport> {
     // Lanes run here, one after the other: a device is not shared between threads. What is f64 runs beside them.
-    let (truth, floor, tf1, keras) = std::thread::scope(|scope| {
+    let (truth, floor, clips, tf1, keras) = std::thread::scope(|scope| {
         let exact = scope.spawn(|| {
             let truth = oracle::run(subject.truth, batch);
             let floor = ensemble::noise_floor(&ensemble::run(subject.truth, batch, budget, seed), &truth.trace);
-            (truth, floor)
+            let clips = clips::of(subject.truth, batch, &truth);
+            (truth, floor, clips)
         });
         let tf1 = carried::check_trace(lanes.tf1.run(subject.truth, batch), subject.truth, batch);
         progress(1);
-        let keras = carried::check_trace(lanes.keras.run(subject.candidate, batch), subject.truth, batch);
+        let keras = run_keras(subject, lanes, batch);
         progress(2);
-        let (truth, floor) = exact.join().expect("the oracle does not panic");
+        let (truth, floor, clips) = exact.join().expect("the oracle does not panic");
         progress(4);
-        (truth, floor, tf1, keras)
+        (truth, floor, clips, tf1, keras)
     });
     let alone = alone(subject, lanes, batch);
 
@@ -154,19 +160,24 @@ pub fn verify(
         }
 
         let points = Points::new(index, place, &truth, batch);
-        let (local_truth, tf1_run, keras_run) = std::thread::scope(|scope| {
+        let projected = cell.projection.as_ref().map(|_| projected::points(&points, index, cell, place, &truth, batch));
+        let keras_points = projected.as_ref().unwrap_or(&points);
+        let (local_truth, projected_truth, tf1_run, keras_run) = std::thread::scope(|scope| {
             let truth = scope.spawn(|| points.truth(cell, budget));
+            let of_projected = scope.spawn(|| projected.as_ref().map(|p| p.truth_unprojected(cell, budget)));
             let tf1 = points.run(lanes.tf1, cell);
-            let keras = points.run(lanes.keras, candidate[index]);
-            (truth.join().expect("the bound does not panic"), tf1, keras)
+            let keras = keras_points.run(lanes.keras, candidate[index]);
+            let (truth, of_projected) = (truth.join(), of_projected.join());
+            (truth.expect("the bound does not panic"), of_projected.expect("the bound does not panic"), tf1, keras)
         });
-        let judge = |trace: Result<Trace<f32>, LaneError>| {
+        let keras_truth = projected_truth.as_ref().unwrap_or(&local_truth);
+        let judge = |points: &Points, truth, trace: Result<Trace<f32>, LaneError>| {
             let trace = trace.map_err(|e| e.to_string())?;
-            points.judge(&local_truth, &trace, timesteps).ok_or("missing or misshapen output".to_owned())
+            points.judge(truth, &trace, timesteps).ok_or("missing or misshapen output".to_owned())
         };
         let (tf1_judged, keras_judged) = std::thread::scope(|scope| {
-            let tf1 = scope.spawn(|| judge(tf1_run));
-            let keras = judge(keras_run);
+            let tf1 = scope.spawn(|| judge(&points, &local_truth, tf1_run));
+            let keras = judge(keras_points, keras_truth, keras_run);
             (tf1.join().expect("judging does not panic"), keras)
         });
         let mut local = |side, judged: Result<Vec<PerQuantity<LocalError>>, String>| {
@@ -193,7 +204,15 @@ pub fn verify(
             weights: weights::compare(expected[index], candidate[index]),
             compared: steps.iter().map(|s| s.carried.states().count).sum(),
             expected: (points.rows.len() * (cell.units() + cell.recurrent_size())) as u64,
-            sensitivity: sensitivity::measure(cell, place, &others, lanes.keras, &points, &local_truth),
+            sensitivity: sensitivity::measure(
+                (cell, &clips[index]),
+                place,
+                &others,
+                lanes.keras,
+                keras_points,
+                keras_truth,
+            ),
+            clips: clips[index].clone(),
             degenerate: is_constant(&truth.trace.cells[index], batch),
             lane_failures: failures,
             batch_dependence,
@@ -202,6 +221,12 @@ pub fn verify(
         progress(stages(index + 1));
     }
     reports
+}
+
+/// The candidate over a batch, or what went wrong.
+fn run_keras(subject: &Subject<'_>, lanes: Lanes<'_>, batch: &Batch) -> Result<Trace<f32>, String> {
+    let batch = keras_batch(subject.candidate, batch)?;
+    carried::check_trace(lanes.keras.run(subject.candidate, &batch), subject.truth, &batch)
 }
 
 /// A whole sequence and one that ends early, as batches of their own.
@@ -218,7 +243,7 @@ type Alone = Vec<(usize, Result<Trace<f32>, String>)>;
 fn alone(subject: &Subject<'_>, lanes: Lanes<'_>, batch: &Batch) -> [Alone; 2] {
     let chosen = chosen(batch);
     let tf1 = |b: &Batch| carried::check_trace(lanes.tf1.run(subject.truth, b), subject.truth, b);
-    let keras = |b: &Batch| carried::check_trace(lanes.keras.run(subject.candidate, b), subject.truth, b);
+    let keras = |b: &Batch| run_keras(subject, lanes, b);
     [chosen.iter().map(|(n, b)| (*n, tf1(b))).collect(), chosen.iter().map(|(n, b)| (*n, keras(b))).collect()]
 }
 

@@ -1,11 +1,12 @@
 //! The exact comparison: candidate against the right conversion, element by element.
 
 use lstm::{Activation, KerasCell};
+use ndarray::Array2;
 
 /// One tensor of a layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorDifference {
-    /// `kernel`, `recurrent_kernel` or `bias`.
+    /// `kernel`, `recurrent_kernel`, `bias` or `output_projection`.
     pub tensor: &'static str,
     /// Elements.
     pub count: usize,
@@ -24,7 +25,7 @@ pub struct TensorDifference {
 /// How a candidate layer's weights and settings compare with the right conversion's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightsReport {
-    /// The three tensors.
+    /// The three tensors, and the kernel of the dense layer that follows where both have one.
     pub tensors: Vec<TensorDifference>,
     /// Settings that differ, in words.
     pub settings: Vec<String>,
@@ -57,8 +58,7 @@ impl WeightsReport {
 pub fn compare(expected: &KerasCell, found: &KerasCell) -> WeightsReport {
     assert_eq!(expected.kernel.dim(), found.kernel.dim(), "layers are matched by shape before they are compared");
     assert_eq!(expected.recurrent_kernel.dim(), found.recurrent_kernel.dim(), "same units");
-    let columns = expected.kernel.ncols();
-    let tensor = |tensor, a: &mut dyn Iterator<Item = &f32>, b: &mut dyn Iterator<Item = &f32>| {
+    let tensor = |tensor, columns: usize, a: &mut dyn Iterator<Item = &f32>, b: &mut dyn Iterator<Item = &f32>| {
         let mut difference =
             TensorDifference { tensor, count: 0, differing: 0, max_abs: 0.0, at: None, expected: 0.0, found: 0.0 };
         for (index, (a, b)) in a.zip(b).enumerate() {
@@ -87,20 +87,34 @@ pub fn compare(expected: &KerasCell, found: &KerasCell) -> WeightsReport {
     setting("activation", name(expected.activation), name(found.activation));
     setting("recurrent_activation", name(expected.recurrent_activation), name(found.recurrent_activation));
     setting("go_backwards", expected.go_backwards.to_string(), found.go_backwards.to_string());
-    WeightsReport {
+    let shape = |p: &Option<Array2<f32>>| p.as_ref().map_or("none".to_owned(), |p| format!("{:?}", p.shape()));
+    setting("the projection after it", shape(&expected.output_projection), shape(&found.output_projection));
+    let columns = expected.kernel.ncols();
+    let mut report = WeightsReport {
         tensors: vec![
-            tensor("kernel", &mut expected.kernel.iter(), &mut found.kernel.iter()),
-            tensor("recurrent_kernel", &mut expected.recurrent_kernel.iter(), &mut found.recurrent_kernel.iter()),
-            tensor("bias", &mut expected.bias.iter(), &mut found.bias.iter()),
+            tensor("kernel", columns, &mut expected.kernel.iter(), &mut found.kernel.iter()),
+            tensor(
+                "recurrent_kernel",
+                columns,
+                &mut expected.recurrent_kernel.iter(),
+                &mut found.recurrent_kernel.iter(),
+            ),
+            tensor("bias", columns, &mut expected.bias.iter(), &mut found.bias.iter()),
         ],
         settings,
+    };
+    if let (Some(a), Some(b)) = (&expected.output_projection, &found.output_projection)
+        && a.dim() == b.dim()
+    {
+        report.tensors.push(tensor("output_projection", a.ncols(), &mut a.iter(), &mut b.iter()));
     }
+    report
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array1, Array2};
+    use ndarray::Array1;
 
     fn layer() -> KerasCell {
         KerasCell::new(Array2::ones((2, 12)), Array2::ones((3, 12)), Array1::ones(12)).unwrap()
@@ -138,6 +152,23 @@ mod tests {
             let report = compare(&layer(), &found);
             assert!(!report.equal() && report.settings.len() == 1, "{report:?}");
         }
+    }
+
+    #[test]
+    fn a_projection_after_the_layer_is_compared_with_it() {
+        let with = |p: Option<Array2<f32>>| KerasCell { output_projection: p, ..layer() };
+        let right = with(Some(Array2::ones((3, 2))));
+        assert!(compare(&right, &right).equal());
+        assert_eq!(compare(&right, &right).tensors.len(), 4);
+        let mut one = Array2::ones((3, 2));
+        one[[2, 1]] = 0.5;
+        let report = compare(&right, &with(Some(one)));
+        assert_eq!((report.differing(), report.tensors[3].at), (1, Some((2, 1))));
+        for found in [None, Some(Array2::ones((3, 1)))] {
+            let report = compare(&right, &with(found));
+            assert!(!report.equal() && report.settings.len() == 1, "{report:?}");
+        }
+        assert!(!compare(&layer(), &right).equal());
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub(crate) trait Cell {
     fn units(&self) -> usize;
     fn recurrent(&self) -> usize;
     fn flips(&self) -> bool;
+    /// What the next layer reads, from the output fed back.
+    fn shown(&self, h: &[f64]) -> Vec<f64> {
+        h.to_vec()
+    }
     /// One step of one sequence: x, h, c to the next ones.
     fn step(&self, x: &[f64], h: &[f64], c: &[f64]) -> Step;
 }
@@ -58,6 +62,10 @@ impl Cell for KerasCell {
     }
     fn flips(&self) -> bool {
         self.go_backwards
+    }
+    fn shown(&self, h: &[f64]) -> Vec<f64> {
+        let Some(p) = &self.output_projection else { return h.to_vec() };
+        (0..p.ncols()).map(|at| column(p, 0, h, at)).collect()
     }
     fn step(&self, x: &[f64], h: &[f64], c: &[f64]) -> Step {
         let units = self.units();
@@ -151,7 +159,8 @@ fn part<C: Cell>(
         }
         Network::Cell(cell) => {
             let initial = &batch.initial[traces.len()];
-            let mut h_trace = Array3::zeros((sequences, steps, cell.recurrent()));
+            let width = cell.shown(&vec![0.0; cell.recurrent()]).len();
+            let mut h_trace = Array3::zeros((sequences, steps, width));
             let mut c_trace = Array3::zeros((sequences, steps, cell.units()));
             let mut gates_trace = Array3::zeros((sequences, steps, 4 * cell.units()));
             for s in 0..sequences {
@@ -171,7 +180,7 @@ fn part<C: Cell>(
                             gates_trace[[s, t, block * cell.units() + unit]] = *v;
                         }
                     }
-                    h.iter().enumerate().for_each(|(unit, v)| h_trace[[s, t, unit]] = *v);
+                    cell.shown(&h).iter().enumerate().for_each(|(unit, v)| h_trace[[s, t, unit]] = *v);
                     c.iter().enumerate().for_each(|(unit, v)| c_trace[[s, t, unit]] = *v);
                 }
             }

@@ -277,8 +277,10 @@ impl<'a, F: FnMut(&str) -> Result<Tensor, tf_checkpoint::Error>> Reader<'a, F> {
         let mut norms: [[Array1<f64>; 2]; 5] = Default::default();
         for (norm, scope) in norms.iter_mut().zip(["input", "transform", "forget", "output", "state"]) {
             for (vector, which) in norm.iter_mut().zip(["gamma", "beta"]) {
-                let name = self.role(&format!("{scope}/{which}"))?;
-                *vector = self.vector(name, units)?;
+                // Their names are fixed: where detection did not list them, they are in the cell's scope.
+                let role = format!("{scope}/{which}");
+                let name = self.extra(&role).map_or_else(|| format!("{}/{role}", self.found.name), str::to_owned);
+                *vector = self.vector(&name, units)?;
             }
         }
         Ok(norms)

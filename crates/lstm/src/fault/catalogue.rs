@@ -21,15 +21,12 @@ const ORDERS: [GateOrder; 6] = [
 /// and whose shapes fit. Some may be unobservable on this very cell; [`inject`](crate::fault::inject()) says which and
 /// why. For a cell that Keras cannot express, the properties that would be lost.
 pub fn catalogue(cell: &Tf1Cell) -> Vec<Fault> {
-    if convert::representable(cell).is_err() {
-        let clipped = cell.cell_clip.is_some() || cell.projection_clip.is_some();
-        let losses = [
-            (Fault::PeepholeDropped, cell.peepholes.is_some()),
-            (Fault::ProjectionDropped, cell.projection.is_some()),
-            (Fault::ClipIgnored, clipped),
-        ];
-        return losses.into_iter().filter(|(_, has)| *has).map(|(fault, _)| fault).collect();
+    let lacking = convert::lacking(cell);
+    if !lacking.is_empty() {
+        return lacking;
     }
+    let projection = cell.projection.as_ref().map(|_| Fault::ProjectionDropped);
+    let cell = &*convert::unprojected(cell);
     let every_gate = vec![Input, Forget, Candidate, Output];
     let mut faults = vec![
         Fault::ForgetBiasMissing,
@@ -71,6 +68,7 @@ pub fn catalogue(cell: &Tf1Cell) -> Vec<Fault> {
         Fault::PrecisionReduced(Precision::Bfloat16),
         one_weight_off(cell),
     ]);
+    faults.extend(projection);
     faults
 }
 

@@ -26,22 +26,21 @@ pub fn inject(cell: &Tf1Cell, fault: &Fault) -> Injected {
 /// their order here, and once; of two that contradict each other the later one counts.
 pub fn inject_all(cell: &Tf1Cell, faults: &[Fault]) -> Injected {
     // A property that Keras lacks can be lost, and no other fault has a right conversion to start from.
-    let lost = |fault: &Fault| match fault {
-        Fault::ClipIgnored => cell.cell_clip.is_some() || cell.projection_clip.is_some(),
-        Fault::PeepholeDropped => cell.peepholes.is_some(),
-        Fault::ProjectionDropped => cell.projection.is_some() && cell.kernel.nrows() > cell.units(),
-        _ => false,
-    };
     if let Some(property) = faults.iter().find(|f| is_loss(f)) {
-        return if lost(property) {
-            Injected::Cell(Recipe::right(cell).apply(cell))
-        } else {
-            Injected::Unobservable(format!("the cell {}", property.lacking()))
-        };
+        let (nearest, mut lacking) = convert::nearest(cell);
+        lacking.extend(cell.projection.as_ref().map(|_| Fault::ProjectionDropped));
+        if !lacking.contains(property) {
+            return Injected::Unobservable(format!("the cell {}", property.lacking()));
+        }
+        let dropped = faults.contains(&Fault::ProjectionDropped);
+        let output_projection = nearest.output_projection.filter(|_| !dropped);
+        return Injected::Cell(KerasCell { output_projection, ..nearest });
     }
     if let Err(why) = convert::representable(cell) {
         return Injected::Unobservable(format!("the cell has no right conversion: {why}"));
     }
+    let projection = cell.projection.clone();
+    let cell = &*convert::unprojected(cell);
     let (input, units) = (cell.input_size(), cell.units());
     for fault in faults {
         if let Fault::ColumnSplit(split) = fault
@@ -75,11 +74,12 @@ pub fn inject_all(cell: &Tf1Cell, faults: &[Fault]) -> Injected {
         let why = faults.iter().map(|f| f.why_unobservable(cell)).collect::<Vec<_>>().join("; ");
         return Injected::Unobservable(why);
     }
-    Injected::Cell(injected)
+    Injected::Cell(KerasCell { output_projection: projection, ..injected })
 }
 
 fn is_loss(fault: &Fault) -> bool {
-    matches!(fault, Fault::ClipIgnored | Fault::PeepholeDropped | Fault::ProjectionDropped)
+    use Fault::{ClipIgnored, LayerNormDropped, PeepholeDropped, ProjectionDropped};
+    matches!(fault, ClipIgnored | PeepholeDropped | LayerNormDropped | ProjectionDropped)
 }
 
 /// Whether two layers compute the same: equal settings, equal shapes and equal weights. Zeros are equal whatever their
@@ -89,6 +89,7 @@ pub(crate) fn same(a: &KerasCell, b: &KerasCell) -> bool {
         && a.kernel.dim() == b.kernel.dim()
         && a.recurrent_kernel.dim() == b.recurrent_kernel.dim()
         && a.bias.dim() == b.bias.dim()
+        && a.output_projection == b.output_projection
         && a.kernel.iter().zip(&b.kernel).all(|(a, b)| same_weight(*a, *b))
         && a.recurrent_kernel.iter().zip(&b.recurrent_kernel).all(|(a, b)| same_weight(*a, *b))
         && a.bias.iter().zip(&b.bias).all(|(a, b)| same_weight(*a, *b))

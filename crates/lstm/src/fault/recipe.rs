@@ -196,7 +196,9 @@ impl Recipe {
             | Fault::OptimizerSlot
             | Fault::ClipIgnored
             | Fault::PeepholeDropped
+            | Fault::LayerNormDropped
             | Fault::ProjectionDropped
+            | Fault::ProjectionDiffers { .. }
             | Fault::ShapeMismatch { .. } => return false,
         }
         true
@@ -263,10 +265,11 @@ impl Recipe {
 
     pub(crate) fn gather(&self, cell: &Tf1Cell) -> Gather<'_> {
         let units = cell.units();
+        debug_assert!(cell.projection.is_none(), "the projection is taken out of the recurrence before");
         Gather { input: cell.kernel.nrows() - units, units, layouts: &self.layouts, rows: self.rows }
     }
 
-    /// The layer that this recipe makes of a cell.
+    /// The layer that this recipe makes of a cell without a projection.
     pub(crate) fn apply(&self, cell: &Tf1Cell) -> KerasCell {
         let gather = self.gather(cell);
         let (input, units) = (gather.input, gather.units);
@@ -285,6 +288,7 @@ impl Recipe {
             activation: self.activation,
             recurrent_activation: self.recurrent_activation,
             go_backwards: self.go_backwards,
+            output_projection: None,
         };
         if let Some((spot, value)) = self.weight {
             *spot.weight_mut(&mut keras) = value;

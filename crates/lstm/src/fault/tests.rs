@@ -119,14 +119,30 @@ fn a_cell_that_keras_lacks_can_only_lose_what_keras_lacks() {
     assert_eq!(injected(&clipped, &Fault::ClipIgnored), convert::to_keras(&cell()).unwrap());
     assert!(reason(&clipped, &Fault::ForgetBiasMissing).starts_with("the cell has no right conversion: it clips"));
     assert_eq!(reason(&clipped, &Fault::PeepholeDropped), "the cell has no peepholes");
-    // Eight units projected to four: four rows of the recurrent part would be taken for the input.
-    let mut projected = Tf1Cell::new(Array2::ones((13, 32)), Array1::zeros(32)).unwrap();
-    projected.projection = Some(Array2::ones((8, 4)));
+    assert_eq!(reason(&clipped, &Fault::LayerNormDropped), "the cell has no layer normalisation");
+    assert_eq!(reason(&cell(), &Fault::ProjectionDropped), "the cell has no projection");
+}
+
+#[test]
+fn a_projected_cell_can_be_converted_wrongly_in_every_way_and_in_one_more() {
+    let mut projected =
+        Tf1Cell::new(Array2::from_shape_fn((5, 16), |(r, c)| (r * 16 + c) as f32), Array1::ones(16)).unwrap();
+    projected.projection = Some(Array2::from_shape_fn((4, 2), |(r, c)| (r as f32) - 2.0 * (c as f32)));
     projected.check().unwrap();
-    assert_eq!(injected(&projected, &Fault::ProjectionDropped).input_size(), 5);
-    projected.kernel = Array2::ones((8, 32));
-    projected.check().unwrap();
-    assert!(matches!(inject(&projected, &Fault::ProjectionDropped), Injected::Unobservable(_)));
+    let right = convert::to_keras(&projected).unwrap();
+    let faults = catalogue(&projected);
+    assert!(faults.contains(&Fault::ProjectionDropped) && faults.contains(&Fault::RecurrentTransposed));
+    let dropped = injected(&projected, &Fault::ProjectionDropped);
+    assert_eq!(dropped, KerasCell { output_projection: None, ..right.clone() });
+    let missing = injected(&projected, &Fault::ForgetBiasMissing);
+    assert_eq!(
+        (&missing.recurrent_kernel, &missing.output_projection),
+        (&right.recurrent_kernel, &right.output_projection)
+    );
+    assert_eq!(missing.bias, Array1::ones(16));
+    projected.cell_clip = Some(1.0);
+    assert_eq!(catalogue(&projected), [Fault::ClipIgnored]);
+    assert_eq!(injected(&projected, &Fault::ClipIgnored), right);
 }
 
 #[test]

@@ -43,7 +43,9 @@ impl Fault {
             Fault::OptimizerSlot => "optimizer-slot",
             Fault::ClipIgnored => "clip-ignored",
             Fault::PeepholeDropped => "peephole-dropped",
+            Fault::LayerNormDropped => "layer-norm-dropped",
             Fault::ProjectionDropped => "projection-dropped",
+            Fault::ProjectionDiffers { .. } => "projection-differs",
             Fault::ShapeMismatch { .. } => "shape-mismatch",
         }
     }
@@ -127,7 +129,15 @@ impl Fault {
             Fault::OptimizerSlot => "a slot of the optimizer was taken for the variable that it belongs to".into(),
             Fault::ClipIgnored => "the cell clips its state or its output, and a Keras LSTM does not".into(),
             Fault::PeepholeDropped => "the cell's gates see its state, and those of a Keras LSTM do not".into(),
-            Fault::ProjectionDropped => "the cell projects its output, and a Keras LSTM does not".into(),
+            Fault::LayerNormDropped => "the cell normalises its gates and its state, and a Keras LSTM does not".into(),
+            Fault::ProjectionDropped => {
+                "the cell projects its output, and no dense layer after the Keras LSTM does".into()
+            }
+            Fault::ProjectionDiffers { count, of } => {
+                format!(
+                    "the dense layer after the Keras LSTM is not the cell's projection: {count} of {of} weights differ"
+                )
+            }
             Fault::ShapeMismatch { what, expected, found } => format!("{what} is {found:?}, not {expected:?}"),
         }
     }
@@ -226,7 +236,12 @@ impl Fault {
             Fault::OptimizerSlot => {
                 "take the variable itself: slots end in Adam, Momentum, RMSProp and the like".into()
             }
-            Fault::ClipIgnored | Fault::PeepholeDropped | Fault::ProjectionDropped => {
+            Fault::ProjectionDropped | Fault::ProjectionDiffers { .. } => {
+                "follow the LSTM by a dense layer without bias whose kernel is the cell's projection, and take the \
+                 projection times the recurrent rows for the recurrent kernel"
+                    .into()
+            }
+            Fault::ClipIgnored | Fault::PeepholeDropped | Fault::LayerNormDropped => {
                 "write a layer of its own for this cell: no weights make a Keras LSTM compute it".into()
             }
             Fault::ShapeMismatch { .. } => "compare the layer with the cell it was made from".into(),
@@ -263,7 +278,9 @@ impl Fault {
             Fault::WeightsDiffer(d) => format!("{} of {} weights different", d.count, d.of),
             Fault::ClipIgnored => "the clipping ignored".into(),
             Fault::PeepholeDropped => "the peepholes dropped".into(),
+            Fault::LayerNormDropped => "the layer normalisation dropped".into(),
             Fault::ProjectionDropped => "the projection dropped".into(),
+            Fault::ProjectionDiffers { .. } => "another projection".into(),
             Fault::StateSwapped
             | Fault::OneStepLate
             | Fault::NonFinite { .. }
@@ -321,7 +338,8 @@ impl Fault {
         match self {
             Fault::ClipIgnored => "does not clip",
             Fault::PeepholeDropped => "has no peepholes",
-            Fault::ProjectionDropped => "has no projection, or one that no layer of fitting shape can leave out",
+            Fault::LayerNormDropped => "has no layer normalisation",
+            Fault::ProjectionDropped => "has no projection",
             _ => "does not have it",
         }
     }
