@@ -41,8 +41,11 @@ impl Command {
 pub(crate) struct Inspect {
     #[command(flatten)]
     pub(crate) source: Source,
+    /// For reading, one JSON document, or a template for --map.
+    #[arg(long, value_name = "FORMAT", default_value = "human", help_heading = "Display")]
+    pub(crate) format: InspectFormat,
     #[command(flatten)]
-    pub(crate) display: Display,
+    pub(crate) look: Look,
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +58,12 @@ pub(crate) struct Convert {
     /// Format to write, whatever the extension.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) to: Option<Target>,
+    /// A Keras model of yours (.h5, .weights.h5 or .keras) whose LSTM layers are replaced; all else is kept byte for byte.
+    #[arg(long, value_name = "MODEL", conflicts_with = "to")]
+    pub(crate) into: Option<PathBuf>,
+    /// The Keras that will load the file, where its version matters: the two mean different functions by hard_sigmoid.
+    #[arg(long, value_name = "MAJOR")]
+    pub(crate) keras: Option<KerasMajor>,
     #[command(flatten)]
     pub(crate) facts: Facts,
     #[command(flatten)]
@@ -92,6 +101,9 @@ pub(crate) struct Verify {
     /// Also require every carried relative divergence to be at most X; never loosens the derived bound.
     #[arg(long, value_name = "X", value_parser = tolerance, help_heading = "Comparison")]
     pub(crate) rtol: Option<f64>,
+    /// Also write the result as one HTML file, with pictures.
+    #[arg(long, value_name = "FILE.html", help_heading = "Display")]
+    pub(crate) report: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) display: Display,
 }
@@ -105,12 +117,16 @@ pub(crate) struct Devices {
 /// Which LSTMs of which checkpoint.
 #[derive(Debug, Args)]
 pub(crate) struct Source {
-    /// A V2 prefix (model.ckpt-1000) or any of its files, a V1 file, or a folder with a `checkpoint` file.
+    /// A V2 prefix (model.ckpt-1000) or any of its files, a V1 file, a folder with a `checkpoint` file, a SavedModel, a
+    /// frozen graph (.pb), or a Keras file.
     #[arg(value_name = "CHECKPOINT")]
     pub(crate) checkpoint: PathBuf,
     /// Take only the LSTMs at or below this scope (repeatable).
     #[arg(long, value_name = "NAME")]
     pub(crate) lstm: Vec<String>,
+    /// Which variables make which LSTM and which Keras layer it goes to; `inspect --format map` prints a template.
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) map: Option<PathBuf>,
 }
 
 /// What the files cannot say.
@@ -123,9 +139,15 @@ pub(crate) struct Facts {
     /// Activation of candidate and output.
     #[arg(long, value_name = "A")]
     pub(crate) activation: Option<ActivationName>,
+    /// What the gates of Keras layers go through.
+    #[arg(long, value_name = "A")]
+    pub(crate) recurrent_activation: Option<RecurrentName>,
     /// Expected width of the first layer's input.
     #[arg(long, value_name = "D")]
     pub(crate) input_size: Option<usize>,
+    /// Which of the weights to take where the checkpoint holds moving averages beside them.
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) weights: Option<WeightsName>,
     /// Take the options' word over the graph's.
     #[arg(long = "override")]
     pub(crate) override_graph: bool,
@@ -138,6 +160,14 @@ pub(crate) struct Display {
     /// For reading, or one JSON document.
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) look: Look,
+}
+
+/// How much is shown, and in which colours.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Display")]
+pub(crate) struct Look {
     /// Show the verdict alone, and nothing on stderr but errors.
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -150,6 +180,31 @@ pub(crate) struct Display {
 pub(crate) enum Format {
     Human,
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InspectFormat {
+    Human,
+    Json,
+    Map,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KerasMajor {
+    /// Keras 2, also as tf.keras and tf_keras.
+    #[value(name = "2")]
+    Two,
+    /// Keras 3.
+    #[value(name = "3")]
+    Three,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeightsName {
+    /// The weights as trained.
+    Raw,
+    /// Their exponential moving averages.
+    Ema,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -167,10 +222,38 @@ pub(crate) enum Target {
     KerasWeights,
     /// A whole model (.keras).
     Keras,
+    /// Object-based checkpoint of TensorFlow 2 (prefix.index and prefix.data-00000-of-00001).
+    Tf2Checkpoint,
     /// Arrays by name (.npz).
     Npz,
     /// Arrays by name (.safetensors).
     Safetensors,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RecurrentName {
+    Sigmoid,
+    /// As Keras 2 defines it, 0.2x + 0.5: all that TensorFlow 1.x knew.
+    #[value(name = "hard_sigmoid")]
+    HardSigmoid,
+}
+
+impl From<RecurrentName> for lstm::Activation {
+    fn from(name: RecurrentName) -> lstm::Activation {
+        match name {
+            RecurrentName::Sigmoid => lstm::Activation::Sigmoid,
+            RecurrentName::HardSigmoid => lstm::Activation::HardSigmoidKeras2,
+        }
+    }
+}
+
+impl From<WeightsName> for lstm::detect::WeightsChoice {
+    fn from(name: WeightsName) -> lstm::detect::WeightsChoice {
+        match name {
+            WeightsName::Raw => lstm::detect::WeightsChoice::Raw,
+            WeightsName::Ema => lstm::detect::WeightsChoice::Ema,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -200,7 +283,7 @@ impl From<ActivationName> for lstm::Activation {
     }
 }
 
-impl Display {
+impl Look {
     /// Colour as asked for; `auto` means a terminal that `NO_COLOR` does not forbid.
     pub(crate) fn style(&self) -> report::Style {
         use std::io::IsTerminal;

@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use keras_file::{Array, KerasFile, LayerKind, Lstm};
-use lstm::{Activation, Direction, KerasCell, Network, Place, Tf1Cell};
+use keras_file::{Array, KerasFile, LayerKind, Lstm, Stored};
+use lstm::{Activation, Direction, KerasCell, Merge, Network, Place, Tf1Cell};
 use ndarray::{Array1, Array2};
 
 use crate::error::CliError;
+use crate::map::Map;
+use crate::matching::{self, Needed};
 use crate::source::Subject;
+use crate::store;
 
 /// A Keras layer that one or two cells become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +35,22 @@ pub(crate) fn slots<C>(network: &Network<C>) -> Vec<Slot> {
     }
 }
 
-/// Whether the layer that this cell becomes has `go_backwards` set: the backward half of a `Bidirectional`, and the
-/// first layer of a backward stack, which hands its output on in the order it reads.
+/// Whether a direction holds a stack of its own, which no Keras layer does.
+pub(crate) fn has_stack_inside_directions<C>(network: &Network<C>) -> bool {
+    match network {
+        Network::Cell(_) => false,
+        Network::Stack(parts) => parts.iter().any(has_stack_inside_directions),
+        Network::Residual(part) => has_stack_inside_directions(part),
+        Network::Bidirectional { forward, backward, .. } => {
+            !matches!((&**forward, &**backward), (Network::Cell(_), Network::Cell(_)))
+        }
+    }
+}
+
+/// Whether the layer that this cell becomes has `go_backwards` set: the backward half of a `Bidirectional`. The layers of
+/// a backward stack read what was turned round before them.
 pub(crate) fn goes_backwards(slot: Slot, place: Place) -> bool {
-    place.direction == Direction::Backward && (slot == Slot::Pair || place.layer == 0)
+    place.direction == Direction::Backward && slot == Slot::Pair
 }
 
 /// A candidate for one subject.
@@ -47,76 +62,124 @@ pub(crate) struct Candidate {
     pub(crate) settings: Vec<Vec<String>>,
 }
 
-/// Matches the layers of `file` to the subjects, in order.
+/// A candidate's file, read.
+pub(crate) struct OpenedFile {
+    pub(crate) file: KerasFile,
+    pub(crate) format: String,
+    /// Kernels of dense layers without bias, `[inputs, outputs]` each, in the file's order.
+    pub(crate) dense: Vec<Array2<f32>>,
+}
+
+/// Reads a candidate: a Keras file, or the layers of an object-based checkpoint or SavedModel of TensorFlow 2.
+pub(crate) fn open(path: &Path) -> Result<OpenedFile, CliError> {
+    if let Some(opened) = store::layers_of_objects(path)? {
+        return Ok(opened);
+    }
+    let file = keras_file::read(path)?;
+    let format = file.format.as_str().to_owned();
+    let mut dense = vec![];
+    for layer in &file.other_layers {
+        let [kernel] = &layer.arrays[..] else { continue };
+        let &[inputs, outputs] = &kernel.shape[..] else { continue };
+        if layer.class.as_deref().is_none_or(|class| class == "Dense") {
+            // An array of another type than floats is no kernel.
+            let read = keras_file::read_other_array(path, &layer.name, &kernel.name).ok();
+            dense.extend(read.and_then(|a| Array2::from_shape_vec((inputs, outputs), a.data).ok()));
+        }
+    }
+    Ok(OpenedFile { file, format, dense })
+}
+
+/// Matches the layers of `file` to the subjects: by the map, else in order.
 ///
 /// # Errors
 /// If there are too few or too many layers, or one has another class or shape than its cell needs.
 pub(crate) fn match_layers(
     path: &Path,
-    file: &KerasFile,
+    opened: &OpenedFile,
     subjects: &[Subject],
+    map: &Map,
+    has_graph: bool,
 ) -> Result<(Vec<Candidate>, Vec<String>), CliError> {
+    let file = &opened.file;
+    let mut dense = opened.dense.iter();
     let misfit = |problem: String| CliError::Candidate { file: path.to_owned(), problem };
-    let needed: Vec<Slot> = subjects.iter().flat_map(|s| slots(&s.keras)).collect();
-    if file.layers.len() != needed.len() {
-        let names: Vec<&str> = file.layers.iter().map(|l| l.name.as_str()).collect();
-        let listed = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
-        return Err(misfit(format!(
-            "it has {} LSTM layer{}{listed}, and the checkpoint's LSTMs need {}",
-            names.len(),
-            if names.len() == 1 { "" } else { "s" },
-            needed.len()
-        )));
-    }
     let mut notes = notes(file);
     let major = keras_major(file, &mut notes);
-    let mut layers = file.layers.iter();
+    let needed: Vec<Needed<'_>> = subjects.iter().flat_map(|s| matching::needed(s, map)).collect();
+    let chosen = matching::choose(&needed, file, false).map_err(misfit)?;
+    let left: Vec<&str> =
+        file.layers.iter().filter(|l| !chosen.iter().any(|c| c.name == l.name)).map(|l| l.name.as_str()).collect();
+    if !left.is_empty() {
+        notes.push(format!("the map leaves these LSTM layers of the file aside: {}", left.join(", ")));
+    }
+    let mut layers = chosen.into_iter();
     let mut candidates = vec![];
     for subject in subjects {
         let placed = subject.keras.placed_cells();
         let truths = subject.truth.cells();
         let found_names: Vec<&str> = subject.found.cells().iter().map(|c| c.name.as_str()).collect();
+        let mut merges = merges(&subject.keras).into_iter();
         let (mut cells, mut names, mut settings) = (vec![], vec![], vec![]);
         for slot in slots(&subject.keras) {
             let layer = layers.next().ok_or_else(|| misfit("it ends before the checkpoint's LSTMs do".to_owned()))?;
+            let cell_name = found_names.get(cells.len()).unwrap_or(&"");
             let (halves, merge) = match (&layer.kind, slot) {
                 (LayerKind::Lstm(lstm), Slot::Single) => (vec![(lstm, layer.name.clone())], None),
                 (LayerKind::Bidirectional { forward, backward, merge_mode }, Slot::Pair) => (
                     vec![(forward, format!("{}/forward", layer.name)), (backward, format!("{}/backward", layer.name))],
                     merge_mode.as_deref(),
                 ),
-                (LayerKind::Lstm(_), Slot::Pair) => {
-                    let cell = found_names.get(cells.len()).unwrap_or(&"");
+                (_, Slot::Pair) => {
                     return Err(misfit(format!(
-                        "layer {} is an LSTM, and {cell} needs a Bidirectional one",
+                        "layer {} is an LSTM, and {cell_name} needs a Bidirectional one",
                         layer.name
                     )));
                 }
-                (LayerKind::Bidirectional { .. }, Slot::Single) => {
-                    let cell = found_names.get(cells.len()).unwrap_or(&"");
+                (_, Slot::Single) => {
                     return Err(misfit(format!(
-                        "layer {} is Bidirectional, and {cell} needs a plain LSTM",
+                        "layer {} is Bidirectional, and {cell_name} needs a plain LSTM",
                         layer.name
                     )));
                 }
             };
+            let mut differing = vec![];
+            if slot == Slot::Pair {
+                let (right, is_last) = merges.next().unwrap_or((Merge::Concat, true));
+                // Two separate outputs are what concat puts side by side.
+                match merge.filter(|m| *m != right.as_str() && !(*m == "none" && right == Merge::Concat)) {
+                    Some(mode) if is_last && !has_graph => notes.push(format!(
+                        "layer {} joins its directions by {mode}, and no graph says how the model joined them: each \
+                         direction is compared by itself",
+                        layer.name
+                    )),
+                    Some(mode) => {
+                        differing.push(format!("merge_mode is {mode}, the right conversion has {}", right.as_str()));
+                    }
+                    None => {}
+                }
+            }
             for (lstm, name) in halves {
                 let Some((place, expected)) = placed.get(cells.len()) else {
                     return Err(misfit(format!("layer {name} has no cell to be compared with")));
                 };
                 let cell_name = found_names.get(cells.len()).unwrap_or(&"");
                 let backwards = goes_backwards(slot, *place);
-                let cell = cell(lstm, expected, backwards, major).map_err(|problem| {
+                let mut cell = cell(lstm, expected, backwards, major).map_err(|problem| {
                     let why = explain(truths.get(cells.len()).copied(), lstm);
                     misfit(format!("layer {name}, to be compared with {cell_name}: {problem}{why}"))
                 })?;
-                let mut differing = vec![];
-                if let Some(mode) = merge.filter(|m| *m != "concat") {
-                    differing.push(format!("merge_mode is {mode}, the right conversion has concat"));
+                if slot == Slot::Single && place.direction == Direction::Backward {
+                    // Turned round by the first layer itself or by an operation before it: the file's layers do not say.
+                    cell.go_backwards = false;
+                }
+                if let Some(expected) = &expected.output_projection {
+                    // Dense layers of other shapes have other work to do.
+                    cell.output_projection = dense.find(|kernel| kernel.dim() == expected.dim()).cloned();
                 }
                 cells.push(cell);
                 names.push(name);
-                settings.push(differing);
+                settings.push(differing.clone());
             }
         }
         let mut in_order = cells.into_iter();
@@ -129,15 +192,34 @@ pub(crate) fn match_layers(
     Ok((candidates, notes))
 }
 
+/// How each pair of directions is joined, in the order of [`slots`], and whether nothing reads the result.
+fn merges<C>(network: &Network<C>) -> Vec<(Merge, bool)> {
+    fn walk<C>(network: &Network<C>, last: bool, found: &mut Vec<(Merge, bool)>) {
+        match network {
+            Network::Cell(_) => {}
+            Network::Stack(parts) => {
+                let top = parts.len().saturating_sub(1);
+                parts.iter().enumerate().for_each(|(i, part)| walk(part, last && i == top, found));
+            }
+            Network::Residual(part) => walk(part, false, found),
+            Network::Bidirectional { forward, backward, merge } => match (&**forward, &**backward) {
+                (Network::Cell(_), Network::Cell(_)) => found.push((*merge, last)),
+                (forward, backward) => {
+                    walk(forward, false, found);
+                    walk(backward, false, found);
+                }
+            },
+        }
+    }
+    let mut found = vec![];
+    walk(network, true, &mut found);
+    found
+}
+
 /// What the file leaves open, in words.
-fn notes(file: &KerasFile) -> Vec<String> {
+pub(crate) fn notes(file: &KerasFile) -> Vec<String> {
     let mut notes = vec![];
-    let halves = || {
-        file.layers.iter().flat_map(|l| match &l.kind {
-            LayerKind::Lstm(lstm) => vec![lstm],
-            LayerKind::Bidirectional { forward, backward, .. } => vec![forward, backward],
-        })
-    };
+    let halves = || file.layers.iter().flat_map(|l| l.kind.lstms());
     if halves().any(|l| l.config.is_none()) {
         notes.push(
             "the file holds weights only and says nothing of activations: those of gatewise's own conversion are assumed".to_owned(),
@@ -156,6 +238,16 @@ fn notes(file: &KerasFile) -> Vec<String> {
         let lost =
             if arrays().any(|a| a.lossy) { ", and were rounded to float32" } else { ", exactly as float32 holds them" };
         notes.push(format!("weights are stored as {}{lost}", array.stored_as.as_str()));
+    }
+    let stored = |how| halves().any(|l| l.stored == how);
+    if stored(Stored::Cudnn) {
+        notes.push(
+            "weights of a CuDNNLSTM: its kernels are laid out anew and its two biases added, as Keras 2 does"
+                .to_owned(),
+        );
+    }
+    if stored(Stored::Keras1) {
+        notes.push("weights as Keras 1 kept them, one array per gate: put together as Keras 2 does".to_owned());
     }
     if halves().any(|l| l.config.as_ref().is_some_and(|c| c.stateful)) {
         notes.push(
@@ -176,12 +268,9 @@ fn notes(file: &KerasFile) -> Vec<String> {
 }
 
 /// The major version of the Keras whose functions the file's names mean.
-fn keras_major(file: &KerasFile, notes: &mut Vec<String>) -> u32 {
+pub(crate) fn keras_major(file: &KerasFile, notes: &mut Vec<String>) -> u32 {
     let stated = file.keras_version.as_deref().and_then(|v| v.split('.').next()?.parse().ok());
-    let names_hard_sigmoid = file.layers.iter().any(|l| match &l.kind {
-        LayerKind::Lstm(l) => uses_hard_sigmoid(l),
-        LayerKind::Bidirectional { forward, backward, .. } => uses_hard_sigmoid(forward) || uses_hard_sigmoid(backward),
-    });
+    let names_hard_sigmoid = file.layers.iter().flat_map(|l| l.kind.lstms()).any(uses_hard_sigmoid);
     let major = stated.unwrap_or(2);
     if names_hard_sigmoid {
         let from = if stated.is_some() { "by the file's keras_version" } else { "the file states no keras_version" };

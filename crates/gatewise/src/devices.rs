@@ -21,7 +21,7 @@ pub(crate) fn run(args: &args::Devices) -> Result<Code, CliError> {
     let document = document::Devices { schema: "gatewise.devices/1", devices };
     match args.display.format {
         Format::Json => output::print_json(&document)?,
-        Format::Human => output::print(&report::devices_text(&document, args.display.style()))?,
+        Format::Human => output::print(&report::devices_text(&document, args.display.look.style()))?,
     }
     Ok(Code::Pass)
 }

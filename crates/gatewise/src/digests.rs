@@ -6,21 +6,23 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use tf_checkpoint::{Checkpoint, Error, Variable};
+use tf_checkpoint::{Error, Variable};
+
+use crate::store::Store;
 
 /// Below this many bytes in all, starting threads takes longer than they save.
 const SMALL: usize = 4 << 20;
 const MAX_THREADS: usize = 8;
 
-/// SHA-256 of every variable, in the order of [`Checkpoint::variables`]; the first error in that order.
-pub(crate) fn sha256(checkpoint: &Checkpoint) -> Result<Vec<String>, Error> {
-    let variables = checkpoint.variables();
+/// SHA-256 of every variable, in the order of [`Store::variables`]; the first error in that order.
+pub(crate) fn sha256(store: &Store) -> Result<Vec<String>, Error> {
+    let variables = store.variables();
     let sizes: Vec<usize> = variables.iter().map(size).collect();
     let threads = match sizes.iter().fold(0usize, |sum, &n| sum.saturating_add(n)) {
         0..SMALL => 1,
         _ => thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS),
     };
-    for_each(variables, &sizes, threads, |variable| checkpoint.sha256(&variable.name))
+    for_each(variables, &sizes, threads, |variable| store.sha256(&variable.name))
 }
 
 /// Bytes of a variable, as far as its shape tells: strings are of any length.

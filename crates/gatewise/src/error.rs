@@ -21,9 +21,15 @@ pub(crate) enum CliError {
     #[error("{}: {}", .checkpoint.display(), .problems.join("; "))]
     Malformed { checkpoint: PathBuf, problems: Vec<String> },
     #[error("{cell} of {} cannot be converted: {reason}", .checkpoint.display())]
-    NotRepresentable { checkpoint: PathBuf, cell: String, reason: lstm::convert::NotRepresentable },
-    #[error("{} cannot be written as a .keras model: {network} is a stack inside each direction, which no chain of Keras layers is\nwrite weights instead (.h5 or .weights.h5): its forward layers come first, then its backward ones", .output.display())]
-    StackInsideDirections { output: PathBuf, network: String },
+    NotRepresentable { checkpoint: PathBuf, cell: String, reason: Box<lstm::convert::NotRepresentable> },
+    #[error("{} holds both the weights of {cell} and their moving averages, and no file says which of them the model is evaluated with\nsay --weights raw or --weights ema", .checkpoint.display())]
+    ChooseWeights { checkpoint: PathBuf, cell: String },
+    #[error("writing {}", .output.display())]
+    Encode { output: PathBuf, source: Box<keras_file::Error> },
+    #[error("writing the checkpoint {}: {problem}", .output.display())]
+    ObjectCheckpoint { output: PathBuf, problem: String },
+    #[error("{} cannot take the checkpoint's LSTMs: {problem}", .file.display())]
+    Into { file: PathBuf, problem: String },
     #[error("{} does not fit the checkpoint: {problem}", .file.display())]
     Candidate { file: PathBuf, problem: String },
     #[error("{}: cannot tell the format from the extension: expected .h5, .weights.h5, .keras, .npz or .safetensors, or the option --to", .0.display())]
@@ -32,6 +38,8 @@ pub(crate) enum CliError {
     OutputIsInput(PathBuf),
     #[error("{}: {problem}", .file.display())]
     Inputs { file: PathBuf, problem: String },
+    #[error("map {}: {problem}", .file.display())]
+    Map { file: PathBuf, problem: String },
     #[error("--inputs is for one network, and the checkpoint holds {}: {}\nname one with --lstm", .0.len(), .0.join(", "))]
     OneNetwork(Vec<String>),
     #[error(transparent)]

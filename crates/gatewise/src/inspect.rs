@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use lstm::convert::NotRepresentable;
 use lstm::detect::{Fact, FoundCell};
 use lstm::{Place, convert};
 use report::document;
 
-use crate::args::{self, Format};
+use crate::args::{self, InspectFormat};
 use crate::error::CliError;
 use crate::exit::Code;
-use crate::{digests, output, source};
+use crate::store::Store;
+use crate::{digests, map, output, source};
 
 pub(crate) fn run(args: &args::Inspect) -> Result<Code, CliError> {
-    let (checkpoint, version, detection) = source::find(&args.source, None)?;
+    let source::Opened { store, detection, .. } = source::find(&args.source, None)?;
     let mut variables = vec![];
-    for (variable, sha256) in checkpoint.variables().iter().zip(digests::sha256(&checkpoint)?) {
+    for (variable, sha256) in store.variables().iter().zip(digests::sha256(&store)?) {
         variables.push(document::Variable {
-            name: variable.name.clone(),
+            name: store.key(&variable.name).to_owned(),
             dtype: variable.dtype.as_str().to_owned(),
             shape: variable.shape.clone(),
             sha256,
@@ -25,41 +25,47 @@ pub(crate) fn run(args: &args::Inspect) -> Result<Code, CliError> {
     }
     let mut lstms = vec![];
     for network in &detection.networks {
-        lstms.extend(network.network.placed_cells().into_iter().map(|(place, cell)| lstm(&network.name, place, cell)));
+        lstms.extend(
+            network.network.placed_cells().into_iter().map(|(place, cell)| lstm(&store, &network.name, place, cell)),
+        );
     }
     let document = document::Inspect {
         schema: "gatewise.inspect/1",
         path: args.source.checkpoint.display().to_string(),
-        format: checkpoint.format().as_str().to_owned(),
-        tensorflow_version: version,
-        files: checkpoint.files().iter().map(|f| f.display().to_string()).collect(),
+        format: store.format.clone(),
+        tensorflow_version: detection.tensorflow_version.clone(),
+        files: store.files.iter().map(|f| f.display().to_string()).collect(),
         variables,
         lstms,
         ignored: detection
             .ignored
             .iter()
-            .map(|i| document::Ignored { name: i.name.clone(), why: i.why.clone() })
+            .map(|i| document::Ignored { name: store.key(&i.name).to_owned(), why: i.why.clone() })
             .collect(),
         malformed: detection
             .malformed
             .iter()
             .map(|m| document::Malformed { name: m.name.clone(), problem: m.problem.to_string() })
             .collect(),
-        notes: detection.notes,
+        notes: detection.notes.clone(),
     };
-    match args.display.format {
-        Format::Json => output::print_json(&document)?,
-        Format::Human => output::print(&report::inspect_text(&document, args.display.style()))?,
+    match args.format {
+        InspectFormat::Json => output::print_json(&document)?,
+        InspectFormat::Human => output::print(&report::inspect_text(&document, args.look.style()))?,
+        InspectFormat::Map => output::print(&map::render(&map::template(&detection), &args.source.checkpoint)?)?,
     }
     Ok(Code::Pass)
 }
 
-fn lstm(network: &str, place: Place, cell: &FoundCell) -> document::Lstm {
+fn lstm(store: &Store, network: &str, place: Place, cell: &FoundCell) -> document::Lstm {
     let mut variables = BTreeMap::new();
-    let one = |name: &String| document::OneOrMany::One(name.clone());
+    let one = |name: &String| document::OneOrMany::One(store.key(name).to_owned());
     match &cell.variables.kernel[..] {
         [kernel] => variables.insert("kernel".to_owned(), one(kernel)),
-        parts => variables.insert("kernel".to_owned(), document::OneOrMany::Many(parts.to_vec())),
+        parts => variables.insert(
+            "kernel".to_owned(),
+            document::OneOrMany::Many(parts.iter().map(|p| store.key(p).to_owned()).collect()),
+        ),
     };
     if let Some(bias) = &cell.variables.bias {
         variables.insert("bias".to_owned(), one(bias));
@@ -72,7 +78,10 @@ fn lstm(network: &str, place: Place, cell: &FoundCell) -> document::Lstm {
     if let Some(projection) = &cell.variables.projection {
         variables.insert("projection".to_owned(), one(projection));
     }
-    let reason = why_not_keras(cell);
+    for (role, name) in &cell.variables.extra {
+        variables.insert(role.clone(), one(name));
+    }
+    let reason = convert::refusal_of(cell).map(|why| why.to_string());
     document::Lstm {
         name: cell.name.clone(),
         network: network.to_owned(),
@@ -85,6 +94,10 @@ fn lstm(network: &str, place: Place, cell: &FoundCell) -> document::Lstm {
         activation: fact(cell.activation, |a| a.keras_name().to_owned()),
         peephole: cell.variables.peepholes.is_some(),
         projection: cell.projection,
+        recurrent_activation: fact(cell.recurrent_activation, |a| a.to_string()),
+        time_major: cell.time_major.map(|f| f.value),
+        averages: cell.averages.as_ref().map(|a| document::Averages { used: a.used.as_str().to_owned(), open: a.open }),
+        projection_clip: cell.projection_clip.map(|c| c.value),
         cell_clip: cell.cell_clip.map(|c| c.value),
         layer_norm: cell.layer_norm,
         variables,
@@ -95,11 +108,4 @@ fn lstm(network: &str, place: Place, cell: &FoundCell) -> document::Lstm {
 /// A fact for a document.
 pub(crate) fn fact<T: Copy, U>(fact: Fact<T>, show: impl Fn(T) -> U) -> document::Fact<U> {
     document::Fact { value: show(fact.value), source: fact.source.as_str().to_owned(), origin: fact.source.to_string() }
-}
-
-/// The same judgement as the conversion's, from what was found and without reading weights.
-fn why_not_keras(cell: &FoundCell) -> Option<String> {
-    // Files are written without the dense layer that a projection needs, so far.
-    let projected = cell.projection.map(|projected| NotRepresentable::Projection { units: cell.units, projected });
-    convert::refusal_of(cell).or(projected).map(|why| why.to_string())
 }

@@ -14,11 +14,17 @@ mod digests;
 mod error;
 mod exit;
 mod inspect;
+mod into;
+mod layers;
+mod map;
+mod matching;
+mod object_checkpoint;
 mod other_origin;
 mod output;
 mod quiet_driver;
 mod recorded;
 mod source;
+mod store;
 mod verify;
 
 use std::process::ExitCode;

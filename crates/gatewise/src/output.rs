@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -35,6 +35,20 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     file.as_file().sync_all().map_err(failed)?;
     make_readable(file.as_file()).map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
+    Ok(())
+}
+
+/// Writes several files that count together, the last one only when all others are whole.
+pub(crate) fn write_all(files: &[(PathBuf, Vec<u8>)]) -> Result<(), CliError> {
+    files.iter().try_for_each(|(path, bytes)| write_whole(path, bytes))
+}
+
+/// A result must not destroy what it was made from.
+pub(crate) fn refuse_to_overwrite(path: &Path, inputs: &[PathBuf]) -> Result<(), CliError> {
+    let Ok(real) = path.canonicalize() else { return Ok(()) };
+    if inputs.iter().any(|input| input.canonicalize().is_ok_and(|i| i == real)) {
+        return Err(CliError::OutputIsInput(path.to_owned()));
+    }
     Ok(())
 }
 

@@ -1,88 +1,138 @@
 //! A checkpoint's LSTMs: opened, found, and their weights read.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
+use lstm::convert::NotRepresentable;
 use lstm::detect::{self, Detection, FoundCell, Given};
 use lstm::{KerasCell, Network, Tf1Cell};
-use tf_checkpoint::Checkpoint;
 
 use crate::args;
 use crate::error::CliError;
+use crate::map::Map;
+use crate::store::Store;
+
+/// A source with the LSTMs found in it.
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    /// What the user maps; empty without `--map`.
+    pub(crate) map: Map,
+    pub(crate) detection: Detection,
+}
 
 /// One network of a checkpoint with its weights, and what it becomes in Keras.
 pub(crate) struct Subject {
     pub(crate) name: String,
     pub(crate) found: Network<FoundCell>,
     pub(crate) truth: Network<Tf1Cell>,
+    /// The right conversion; where there is none, what comes nearest.
     pub(crate) keras: Network<KerasCell>,
+    /// The first cell that no Keras LSTM computes, and why.
+    pub(crate) refused: Option<(String, NotRepresentable)>,
 }
 
 /// Finds the LSTMs that the options select.
-pub(crate) fn find(
-    source: &args::Source,
-    facts: Option<&args::Facts>,
-) -> Result<(Checkpoint, Option<String>, Detection), CliError> {
-    let checkpoint = Checkpoint::open(&source.checkpoint)?;
-    let graph = checkpoint.graph()?;
-    let mut given = Given { only: source.lstm.clone(), ..Given::default() };
+pub(crate) fn find(source: &args::Source, facts: Option<&args::Facts>) -> Result<Opened, CliError> {
+    let store = Store::open(&source.checkpoint)?;
+    let map = source.map.as_deref().map(Map::read).transpose()?.unwrap_or_default();
+    let problem = |problem| CliError::Map { file: source.map.clone().unwrap_or_default(), problem };
+    let mut given = Given {
+        only: source.lstm.clone(),
+        known: store.known.clone(),
+        mapped: map.networks().map_err(problem)?,
+        ..Given::default()
+    };
+    // LSTMs that the map only names are found as ever, and no others.
+    given.only.extend(map.lstm.iter().filter(|l| l.kernel.is_none()).map(|l| l.name.clone()));
     if let Some(facts) = facts {
         given.forget_bias = facts.forget_bias;
         given.activation = facts.activation.map(Into::into);
+        given.recurrent_activation = facts.recurrent_activation.map(Into::into);
         given.input_size = facts.input_size;
+        given.weights = facts.weights.map(Into::into);
         given.override_graph = facts.override_graph;
     }
-    let detection = detect::detect(checkpoint.variables(), graph.as_ref(), &given)?;
-    let version = graph.map(|g| g.tensorflow_version).filter(|v| !v.is_empty());
-    Ok((checkpoint, version, detection))
+    let mut detection = detect::detect(store.variables(), store.graph.as_ref(), &given)?;
+    detection.notes.splice(..0, store.notes.iter().cloned());
+    Ok(Opened { store, map, detection })
 }
 
-/// Reads the weights of every LSTM found and converts them. A malformed cell, no LSTM at all, and a cell that Keras
-/// cannot express are errors.
-pub(crate) fn load(path: &Path, checkpoint: &Checkpoint, detection: &Detection) -> Result<Vec<Subject>, CliError> {
-    if !detection.malformed.is_empty() {
-        let problems = detection.malformed.iter().map(|m| format!("{}: {}", m.name, m.problem)).collect();
-        return Err(CliError::Malformed { checkpoint: path.to_owned(), problems });
+impl Opened {
+    /// Reads the weights of every LSTM found and converts them. A malformed cell, no LSTM at all, and a choice that is
+    /// the user's are errors.
+    pub(crate) fn load(&self) -> Result<Vec<Subject>, CliError> {
+        let checkpoint = self.store.path.clone();
+        let detection = &self.detection;
+        if !detection.malformed.is_empty() {
+            let problems = detection.malformed.iter().map(|m| format!("{}: {}", m.name, m.problem)).collect();
+            return Err(CliError::Malformed { checkpoint, problems });
+        }
+        if detection.networks.is_empty() {
+            return Err(CliError::NoLstm { checkpoint, holds: self.what_else() });
+        }
+        let cells = || detection.networks.iter().flat_map(|n| n.network.cells());
+        if let Some(cell) = cells().find(|c| c.averages.as_ref().is_some_and(|a| a.open)) {
+            return Err(CliError::ChooseWeights { checkpoint, cell: cell.name.clone() });
+        }
+        detection.networks.iter().map(|network| self.subject(network)).collect()
     }
-    if detection.networks.is_empty() {
-        return Err(CliError::NoLstm { checkpoint: path.to_owned(), holds: what_else(checkpoint, detection) });
+
+    /// As [`load`](Self::load), and a cell that Keras cannot express is an error too.
+    pub(crate) fn load_convertible(&self) -> Result<Vec<Subject>, CliError> {
+        let subjects = self.load()?;
+        match subjects.iter().find_map(|s| s.refused.clone()) {
+            None => Ok(subjects),
+            Some((cell, reason)) => {
+                Err(CliError::NotRepresentable { checkpoint: self.store.path.clone(), cell, reason: Box::new(reason) })
+            }
+        }
     }
-    detection.networks.iter().map(|network| subject(path, checkpoint, network)).collect()
+
+    fn subject(&self, network: &detect::FoundNetwork) -> Result<Subject, CliError> {
+        let truth = network
+            .network
+            .try_map(&mut |cell| detect::load(cell, |name| self.store.read(name)))
+            .map_err(|source| CliError::Load { checkpoint: self.store.path.clone(), source: Box::new(source) })?;
+        let (keras, refused) = match lstm::convert::network_to_keras(&truth) {
+            Ok(keras) => (keras, None),
+            Err((index, reason)) => {
+                let cell = network.network.cells().get(index).map_or_else(String::new, |c| c.name.clone());
+                (lstm::convert::nearest_network(&truth).0, Some((cell, reason)))
+            }
+        };
+        Ok(Subject { name: network.name.clone(), found: network.network.clone(), truth, keras, refused })
+    }
+
+    /// In a few words, what a checkpoint without LSTM holds.
+    fn what_else(&self) -> String {
+        let ignored = &self.detection.ignored;
+        let cells: BTreeSet<&str> =
+            ignored.iter().filter(|i| i.why.starts_with("belongs to a ")).map(|i| i.why.as_str()).collect();
+        let variables = self.store.variables();
+        let shown: Vec<String> = variables.iter().take(8).map(|v| format!("{} {:?}", v.name, v.shape)).collect();
+        let more = variables.len().saturating_sub(shown.len());
+        let more = if more > 0 { format!(" and {more} more (`gatewise inspect` lists them)") } else { String::new() };
+        let mut text = format!("it holds {}{more}", shown.join(", "));
+        for why in cells {
+            text += &format!("\na variable {why}");
+        }
+        text + "\nif one of these is an LSTM under another name, --lstm SCOPE takes it, or --map says which variables make it"
+    }
 }
 
-fn subject(path: &Path, checkpoint: &Checkpoint, network: &detect::FoundNetwork) -> Result<Subject, CliError> {
-    let truth = network
-        .network
-        .try_map(&mut |cell| detect::load(cell, |name| checkpoint.read(name)))
-        .map_err(|source| CliError::Load { checkpoint: path.to_owned(), source: Box::new(source) })?;
-    let keras = lstm::convert::network_to_keras(&truth).map_err(|(index, reason)| CliError::NotRepresentable {
-        checkpoint: path.to_owned(),
-        cell: network.network.cells().get(index).map_or_else(String::new, |c| c.name.clone()),
-        reason,
-    })?;
-    // Files are written without the dense layer that a projection needs, so far.
-    if let Some(cell) = network.network.cells().into_iter().find(|c| c.projection.is_some()) {
-        let projected = cell.projection.unwrap_or(cell.units);
-        return Err(CliError::NotRepresentable {
-            checkpoint: path.to_owned(),
-            cell: cell.name.clone(),
-            reason: lstm::convert::NotRepresentable::Projection { units: cell.units, projected },
-        });
+/// What rounding the weights to float32 changed, for each cell that held more; and of which type the others were.
+pub(crate) fn precision(subjects: &[Subject]) -> Vec<String> {
+    let mut notes = vec![];
+    for subject in subjects {
+        for (found, cell) in subject.found.cells().into_iter().zip(subject.truth.cells()) {
+            let rounding = cell.rounding();
+            if rounding.changed > 0 {
+                notes.push(format!(
+                    "{}: {} of {} weights are rounded to float32, by at most {:.1e} of their value; the truth keeps them as \
+                     they are",
+                    found.name, rounding.changed, rounding.weights, rounding.largest_relative
+                ));
+            }
+        }
     }
-    Ok(Subject { name: network.name.clone(), found: network.network.clone(), truth, keras })
-}
-
-/// In a few words, what a checkpoint without LSTM holds.
-fn what_else(checkpoint: &Checkpoint, detection: &Detection) -> String {
-    let cells: BTreeSet<&str> =
-        detection.ignored.iter().filter(|i| i.why.starts_with("belongs to a ")).map(|i| i.why.as_str()).collect();
-    let variables = checkpoint.variables();
-    let shown: Vec<String> = variables.iter().take(8).map(|v| format!("{} {:?}", v.name, v.shape)).collect();
-    let more = variables.len().saturating_sub(shown.len());
-    let more = if more > 0 { format!(" and {more} more (`gatewise inspect` lists them)") } else { String::new() };
-    let mut text = format!("it holds {}{more}", shown.join(", "));
-    for why in cells {
-        text += &format!("\na variable {why}");
-    }
-    text + "\nif one of these is an LSTM under another name, --lstm SCOPE takes it"
+    notes
 }

@@ -1,37 +1,52 @@
 //! `gatewise verify`: certify a conversion.
 
+use std::path::PathBuf;
+
 use lanes::{Device, KerasLstm, SelfCheck, Tf1FusedLstm};
 use lstm::Batch;
 use lstm::detect::{FoundCell, Source};
 use ndarray::Array3;
 use parity::{InputSpec, Lane, Lanes, Reason, Verdict};
 use report::document;
-use tf_checkpoint::Checkpoint;
 
 use crate::args::{self, Format};
 use crate::candidate::{self, Candidate, Slot};
 use crate::error::CliError;
 use crate::exit::Code;
 use crate::source::{self, Subject};
+use crate::store::Store;
 use crate::{comparison, devices, other_origin, output, recorded};
 
 pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
-    let (checkpoint, _, detection) = source::find(&args.source, Some(&args.facts))?;
-    let subjects = source::load(&args.source.checkpoint, &checkpoint, &detection)?;
-    let mut notes = detection.notes;
+    let opened = source::find(&args.source, Some(&args.facts))?;
+    // Without a candidate there must be a right conversion; with one, the truth is run whatever it is.
+    let subjects = if args.candidate.is_some() { opened.load()? } else { opened.load_convertible()? };
+    let store = &opened.store;
+    let mut notes = opened.detection.notes.clone();
     notes.extend(assumed(&subjects));
+    notes.extend(source::precision(&subjects));
     let (candidates, format) = match &args.candidate {
         None => (subjects.iter().map(own_conversion).collect(), "gatewise conversion, in memory".to_owned()),
         Some(path) => {
-            let file = keras_file::read(path)?;
-            let (candidates, more) = candidate::match_layers(path, &file, &subjects)?;
+            let opened_file = candidate::open(path)?;
+            let (candidates, more) =
+                candidate::match_layers(path, &opened_file, &subjects, &opened.map, store.graph.is_some())?;
             notes.extend(more);
-            (candidates, file.format.as_str().to_owned())
+            (candidates, opened_file.format)
         }
     };
+    for subject in &subjects {
+        if let Some((cell, reason)) = &subject.refused {
+            notes.push(format!("no Keras LSTM computes what {cell} does: {reason}; the nearest one is compared with"));
+        }
+    }
+
+    if let Some(path) = &args.report {
+        output::refuse_to_overwrite(path, &read_files(store, args))?;
+    }
 
     let device = Device::open(args.device)?;
-    if device.info().is_software && !args.display.quiet {
+    if device.info().is_software && !args.display.look.quiet {
         eprintln!("note: {} is a software adapter: it runs on the CPU", report::printable(&device.info().name));
     }
     let check = SelfCheck::run(&device, &comparison::functions(&subjects, &candidates));
@@ -39,7 +54,7 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     let lanes = Lanes { tf1: &tf1, keras: &keras };
     let (batches, y) = batches(args, &subjects)?;
     let cells =
-        comparison::compare(&subjects, &candidates, lanes, &batches, args.seed, &check.budget, args.display.quiet);
+        comparison::compare(&subjects, &candidates, lanes, &batches, args.seed, &check.budget, args.display.look.quiet);
 
     let (mut verdict, mut reasons) = parity::conclude_on_device(&cells, &check.failures);
     reasons.extend(comparison::tolerances(&cells, args.atol, args.rtol));
@@ -55,9 +70,10 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     }
     verdict = reasons.iter().map(|r| r.verdict).fold(verdict, Verdict::max);
     reasons.sort_by_key(|r| std::cmp::Reverse(r.verdict));
+    notes.extend(cells.iter().flat_map(|c| c.clips.iter().map(|clip| format!("{}: {}", c.name, clip.note()))));
     let mut lstms: Vec<document::VerifiedLstm> = cells.iter().map(document::VerifiedLstm::from).collect();
     if verdict == Verdict::Fail {
-        diagnose(&checkpoint, &subjects, &candidates, &mut lstms);
+        diagnose(store, &subjects, &candidates, &mut lstms);
         // What explains the failure is said first.
         let explained = lstms.iter().filter_map(|l| Some((l.name.clone(), l.diagnosis.first()?.text.clone())));
         let mut first: Vec<Reason> =
@@ -86,7 +102,7 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
             atol: args.atol,
             rtol: args.rtol,
         },
-        inputs: inputs(&checkpoint, args, format)?,
+        inputs: inputs(store, args, format)?,
         lstms,
         reasons: reasons
             .iter()
@@ -98,13 +114,37 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
             .collect(),
         notes,
     };
-    let style = args.display.style();
+    if let Some(path) = &args.report {
+        output::write_whole(path, report::html(&document, &command_line()).as_bytes())?;
+    }
+    let style = args.display.look.style();
     match args.display.format {
         Format::Json => output::print_json(&document)?,
-        Format::Human if args.display.quiet => output::print(&report::verdict_line(&document, style))?,
+        Format::Human if args.display.look.quiet => output::print(&report::verdict_line(&document, style))?,
         Format::Human => output::print(&report::verify_text(&document, style))?,
     }
     Ok(verdict.into())
+}
+
+/// Every file that the verification reads.
+fn read_files(store: &Store, args: &args::Verify) -> Vec<PathBuf> {
+    let mut files = store.files.clone();
+    files.extend(args.candidate.iter().chain(&args.inputs).chain(&args.source.map).cloned());
+    files
+}
+
+/// The command as it was given, quoted for a POSIX shell.
+fn command_line() -> String {
+    let quote = |word: std::borrow::Cow<'_, str>| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+        if !word.is_empty() && word.chars().all(plain) {
+            word.into_owned()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    };
+    let rest = std::env::args_os().skip(1).map(|word| quote(word.to_string_lossy()));
+    std::iter::once("gatewise".to_owned()).chain(rest).collect::<Vec<_>>().join(" ")
 }
 
 /// The inputs of every network, and recorded outputs where there are some.
@@ -130,6 +170,13 @@ fn assumed(subjects: &[Subject]) -> Vec<String> {
             cell.kind, cell.forget_bias.value
         ));
     }
+    if let Some(cell) = cells().find(|c| c.kind.is_keras() && c.recurrent_activation.source == Source::CellDefault) {
+        notes.push(format!(
+            "nothing says what the gates of {} go through: {} is assumed, as the Keras of its time defaults to \
+             (--recurrent-activation says otherwise)",
+            cell.name, cell.recurrent_activation.value
+        ));
+    }
     if let Some(cell) = cells().find(|c| c.activation.source == Source::CellDefault) {
         notes.push(format!(
             "no graph says which activation the cells use: {}'s default of {} is assumed (--activation says otherwise)",
@@ -140,12 +187,7 @@ fn assumed(subjects: &[Subject]) -> Vec<String> {
 }
 
 /// Says of every cell what explains its difference from the right conversion.
-fn diagnose(
-    checkpoint: &Checkpoint,
-    subjects: &[Subject],
-    candidates: &[Candidate],
-    lstms: &mut [document::VerifiedLstm],
-) {
+fn diagnose(store: &Store, subjects: &[Subject], candidates: &[Candidate], lstms: &mut [document::VerifiedLstm]) {
     let cells: Vec<&FoundCell> = subjects.iter().flat_map(|s| s.found.cells()).collect();
     let mut first = 0;
     for (subject, candidate) in subjects.iter().zip(candidates) {
@@ -160,7 +202,7 @@ fn diagnose(
             let Some(lstm) = lstms.get_mut(first + cell) else { continue };
             let unexplained = lstm.diagnosis.first().is_some_and(|d| d.fault.contains("weights-differ"));
             if let Some(origin) =
-                unexplained.then(|| other_origin::find(checkpoint, &cells, first + cell, candidate)).flatten()
+                unexplained.then(|| other_origin::find(store, &cells, first + cell, candidate)).flatten()
             {
                 lstm.diagnosis.insert(0, origin);
             }
@@ -191,12 +233,12 @@ fn own_conversion(subject: &Subject) -> Candidate {
     Candidate { network: subject.keras.clone(), names, settings: vec![vec![]; cells] }
 }
 
-fn inputs(checkpoint: &Checkpoint, args: &args::Verify, format: String) -> Result<document::Inputs, CliError> {
+fn inputs(store: &Store, args: &args::Verify, format: String) -> Result<document::Inputs, CliError> {
     let digest = |path: &std::path::Path| -> Result<document::FileDigest, CliError> {
         Ok(document::FileDigest { path: path.display().to_string(), sha256: output::sha256_of_file(path)? })
     };
     Ok(document::Inputs {
-        checkpoint: checkpoint.files().iter().map(|f| digest(f)).collect::<Result<_, _>>()?,
+        checkpoint: store.files.iter().map(|f| digest(f)).collect::<Result<_, _>>()?,
         candidate: args.candidate.as_deref().map(digest).transpose()?,
         recorded: args.inputs.as_deref().map(digest).transpose()?,
         candidate_format: format,

@@ -199,6 +199,52 @@ pub fn replace(bytes: &[u8], replacements: &[Replacement]) -> Result<Vec<u8>, Er
     replace::replace(bytes, replacements).map_err(Error::replacing)
 }
 
+/// Reads one float array of a layer that is no LSTM: of [`KerasFile::other_layers`], the array called `array` of the
+/// layer called `layer`.
+///
+/// # Errors
+///
+/// If the file cannot be read or is damaged, or has no such array.
+pub fn read_other_array(path: &Path, layer: &str, array: &str) -> Result<Array, Error> {
+    let read = || {
+        let bytes = std::fs::read(path).map_err(Problem::Io)?;
+        other_array(bytes, layer, array)
+    };
+    read().map_err(|problem| Error::decoding(problem).in_file(path))
+}
+
+fn other_array(bytes: Vec<u8>, layer: &str, array: &str) -> Result<Array, Problem> {
+    let missing = || Problem::Unreplaceable {
+        what: format!("layer {layer:?}"),
+        expected: format!("an array {array:?}"),
+        found: "none".to_owned(),
+    };
+    let whole = format!("{layer}/{array}");
+    let named = |tensors: &[tensor::Tensor<'_>]| {
+        let found = tensors.iter().find(|t| t.name == whole || t.name == array);
+        found.ok_or_else(missing)?.array()
+    };
+    if safetensors::recognises(&bytes) {
+        return named(&safetensors::read(&bytes)?);
+    }
+    if archive::recognises(&bytes) {
+        let mut zip = archive::open(&bytes)?;
+        if npz::recognises(&zip) {
+            return named(&npz::read(&mut zip, bytes.len())?);
+        }
+    }
+    let file = decode_any(bytes.clone())?;
+    let role = |s: &&Slot| {
+        s.layer == layer && s.half == Half::Whole && s.role.as_str() == slot::Role::named(array, array).as_str()
+    };
+    let slot = file.slots.iter().find(role).ok_or_else(missing)?;
+    let content = match file.format {
+        Format::Keras => archive::stored_weights(&bytes)?.content,
+        _ => 0..bytes.len(),
+    };
+    Hdf5::from_bytes(bytes.get(content).unwrap_or_default().to_vec())?.array(&slot.dataset)
+}
+
 fn decode_any(bytes: Vec<u8>) -> Result<KerasFile, Problem> {
     if archive::recognises(&bytes) {
         return decode_zip(bytes);

@@ -1,7 +1,7 @@
 //! The LSTM as TensorFlow 1.x computes it: `tensorflow/python/ops/rnn_cell_impl.py` (1.15), `rnn.py`.
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
-use lstm::{Activation, Batch, Network, State, Tf1Cell, Trace};
+use lstm::{Batch, Network, State, Tf1Cell, Trace};
 use ndarray::{Array1, Axis};
 use parity::{Lane, LaneError};
 

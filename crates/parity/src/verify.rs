@@ -8,6 +8,7 @@ use crate::carried::{self, CarriedStep};
 use crate::clips::{self, ClipUse};
 use crate::divergence::PerQuantity;
 use crate::ensemble;
+use crate::heat::Heat;
 use crate::lane::{Lane, LaneError};
 use crate::local::{LocalError, Points};
 use crate::projected::{self, keras_batch};
@@ -78,6 +79,8 @@ pub struct CellReport {
     pub degenerate: bool,
     /// The clips that the cell has and Keras lacks, and whether these inputs reach them.
     pub clips: Vec<ClipUse>,
+    /// The lanes' divergence in its worst sequence; absent where a lane failed.
+    pub heat: Option<Heat>,
     /// What a lane did not deliver as it should.
     pub lane_failures: Vec<LaneFailure>,
     /// Where a sequence gives something else alone than inside the batch.
@@ -142,10 +145,12 @@ pub fn verify(
     for (index, (place, cell)) in subject.truth.placed_cells().into_iter().enumerate() {
         let mut failures = vec![];
         let mut batch_dependence = vec![];
+        let mut heat = None;
         let mut free = vec![CarriedStep::default(); timesteps];
         match (&tf1, &keras) {
             (Ok(tf1), Ok(keras)) => {
                 let (tf1, keras) = (&tf1.cells[index], &keras.cells[index]);
+                heat = Heat::new(tf1, keras, batch);
                 free = carried::compare(&truth.trace.cells[index], tf1, keras, &floor[index], batch, place.direction);
                 for (side, inside, alone) in [(Side::Tf1, tf1, &alone[0]), (Side::Keras, keras, &alone[1])] {
                     batch_dependence
@@ -214,6 +219,7 @@ pub fn verify(
             ),
             clips: clips[index].clone(),
             degenerate: is_constant(&truth.trace.cells[index], batch),
+            heat,
             lane_failures: failures,
             batch_dependence,
             steps,

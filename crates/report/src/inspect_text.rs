@@ -63,6 +63,13 @@ fn one_lstm(out: &mut String, lstm: &Lstm, style: Style) {
     );
     let _ = writeln!(out, "    forget bias {} ({})", lstm.forget_bias.value, lstm.forget_bias.origin);
     let _ = writeln!(out, "    activation {} ({})", lstm.activation.value, lstm.activation.origin);
+    if lstm.recurrent_activation.source != "cell-default" || lstm.cell.starts_with("tf.keras") {
+        let _ = writeln!(out, "    gates {} ({})", lstm.recurrent_activation.value, lstm.recurrent_activation.origin);
+    }
+    if let Some(averages) = &lstm.averages {
+        let open = if averages.open { "; say which count with --weights" } else { "" };
+        let _ = writeln!(out, "    moving averages beside the weights: {} taken{open}", averages.used);
+    }
     if let Some(width) = lstm.projection {
         let _ = writeln!(out, "    projected to {width}");
     }
@@ -71,6 +78,12 @@ fn one_lstm(out: &mut String, lstm: &Lstm, style: Style) {
     }
     if let Some(clip) = lstm.cell_clip {
         let _ = writeln!(out, "    cell state clipped to ±{clip} (read from the graph)");
+    }
+    if let Some(clip) = lstm.projection_clip {
+        let _ = writeln!(out, "    projected output clipped to ±{clip}");
+    }
+    if lstm.layer_norm {
+        let _ = writeln!(out, "    gates and state normalised");
     }
     let keras = match &lstm.keras.reason {
         None => "can be a Keras LSTM".to_owned(),

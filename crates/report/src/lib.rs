@@ -7,11 +7,13 @@
 #![forbid(unsafe_code)]
 
 pub mod document;
+mod html;
 mod inspect_text;
 mod printable;
 mod style;
 mod verify_text;
 
+pub use html::html;
 pub use inspect_text::{convert as convert_text, devices as devices_text, inspect as inspect_text};
 pub use printable::printable;
 pub use style::Style;

@@ -7,12 +7,17 @@ use crate::{Style, printable};
 
 /// The verdict and one line of why.
 pub fn verdict_line(document: &Verify, style: Style) -> String {
-    let (word, why) = match document.verdict.as_str() {
-        "pass" => (style.good("PASS"), pass_line(document)),
-        "fail" => (style.bad("FAIL"), first_reason(document)),
-        _ => (style.doubtful("INCONCLUSIVE"), first_reason(document)),
+    let word = match document.verdict.as_str() {
+        "pass" => style.good("PASS"),
+        "fail" => style.bad("FAIL"),
+        _ => style.doubtful("INCONCLUSIVE"),
     };
-    format!("{word}  {why}\n")
+    format!("{word}  {}\n", why(document))
+}
+
+/// One line of why.
+pub(crate) fn why(document: &Verify) -> String {
+    if document.verdict == "pass" { pass_line(document) } else { first_reason(document) }
 }
 
 fn pass_line(document: &Verify) -> String {

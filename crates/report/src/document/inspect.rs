@@ -63,6 +63,14 @@ pub struct Lstm {
     pub forget_bias: Fact<f32>,
     /// Of candidate and output.
     pub activation: Fact<String>,
+    /// Of the gates.
+    pub recurrent_activation: Fact<String>,
+    /// Whether the sequences it reads have their steps first; absent where no graph says.
+    pub time_major: Option<bool>,
+    /// Whether moving averages of its weights are stored; absent where none are.
+    pub averages: Option<Averages>,
+    /// Bound of the projected output.
+    pub projection_clip: Option<f32>,
     /// Whether the gates see the cell state.
     pub peephole: bool,
     /// Width of the projected output.
@@ -75,6 +83,15 @@ pub struct Lstm {
     pub variables: BTreeMap<String, OneOrMany>,
     /// Whether a Keras LSTM can compute the same.
     pub keras: Representable,
+}
+
+/// Moving averages beside the weights.
+#[derive(Clone, Debug, Serialize)]
+pub struct Averages {
+    /// `raw` or `ema`: which kind `variables` names.
+    pub used: String,
+    /// Both are stored and nobody has chosen.
+    pub open: bool,
 }
 
 /// One name, or several.

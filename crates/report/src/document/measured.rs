@@ -1,6 +1,8 @@
 //! From what was measured to what is printed of it.
 
-use super::{At, ByQuantity, Carried, Kill, Local, SmallestChange, Timestep, VerifiedLstm, WeightTensor, Weights};
+use super::{
+    At, ByQuantity, Carried, Heat, Kill, Local, SmallestChange, Timestep, VerifiedLstm, WeightTensor, Weights,
+};
 
 impl ByQuantity {
     fn new<T>(values: &parity::PerQuantity<T>, of: impl Fn(&T) -> f64) -> ByQuantity {
@@ -112,6 +114,10 @@ impl From<&parity::CellReport> for VerifiedLstm {
                 invisible: s.invisible,
             }),
             diagnosis: vec![],
+            heat: cell.heat.as_ref().map(|heat| Heat {
+                sequence: heat.sequence,
+                values: heat.apart.rows().into_iter().map(|row| row.to_vec()).collect(),
+            }),
         }
     }
 }

@@ -8,8 +8,8 @@ mod verify;
 
 pub use convert::{Convert, ConvertedLayer};
 pub use devices::{Device, Devices, SelfCheck};
-pub use inspect::{Fact, Ignored, Inspect, Lstm, Malformed, OneOrMany, Representable, Variable};
+pub use inspect::{Averages, Fact, Ignored, Inspect, Lstm, Malformed, OneOrMany, Representable, Variable};
 pub use verify::{
-    At, ByQuantity, Carried, Diagnosis, FileDigest, Inputs, Kill, Local, Reason, Settings, SmallestChange, Timestep,
-    VerifiedLstm, Verify, WeightTensor, Weights,
+    At, ByQuantity, Carried, Diagnosis, FileDigest, Heat, Inputs, Kill, Local, Reason, Settings, SmallestChange,
+    Timestep, VerifiedLstm, Verify, WeightTensor, Weights,
 };

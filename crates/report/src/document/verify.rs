@@ -118,6 +118,18 @@ pub struct VerifiedLstm {
     pub smallest_change: Option<SmallestChange>,
     /// What explains a failure, best first.
     pub diagnosis: Vec<Diagnosis>,
+    /// For the picture alone: too much for a JSON document.
+    #[serde(skip)]
+    pub heat: Option<Heat>,
+}
+
+/// Divergence of the lanes' h in one sequence.
+#[derive(Clone, Debug)]
+pub struct Heat {
+    /// The sequence.
+    pub sequence: usize,
+    /// Rows are units, columns steps; `None` past the sequence's end.
+    pub values: Vec<Vec<Option<f64>>>,
 }
 
 /// One fault and whether it would have been seen.

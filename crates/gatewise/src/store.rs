@@ -1,0 +1,412 @@
+//! Where variables come from: a TensorFlow checkpoint, a Keras file, or an HDF5 file of another kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use keras_file::{Array, Elements, KerasFile, Layer, LayerKind, Lstm, LstmConfig, Stored};
+use lstm::detect::{self, CellKind, FoundCell, Given, Known, Source};
+use lstm::{Activation, Network};
+use ndarray::Array2;
+use tf_checkpoint::{Checkpoint, Format, Graph, ObjectGraph, Tensor, Variable};
+
+use crate::candidate::{self, OpenedFile};
+use crate::error::CliError;
+
+/// Variables by name, and what else their files say.
+pub(crate) struct Store {
+    /// The path as given.
+    pub(crate) path: PathBuf,
+    /// `v1`, `v2`, `saved-model`, `frozen-graph`, `tf2-checkpoint`, `hdf5`, or a Keras format.
+    pub(crate) format: String,
+    /// Every file read.
+    pub(crate) files: Vec<PathBuf>,
+    /// The graph beside the variables.
+    pub(crate) graph: Option<Graph>,
+    /// What layers' configurations say, by scope.
+    pub(crate) known: BTreeMap<String, Known>,
+    /// What a reader should know.
+    pub(crate) notes: Vec<String>,
+    variables: Vec<Variable>,
+    /// Keys of variables that have another name here.
+    keys: BTreeMap<String, String>,
+    values: Values,
+}
+
+enum Values {
+    Checkpoint(Checkpoint),
+    Arrays(BTreeMap<String, Tensor>),
+}
+
+impl Store {
+    /// Opens whatever `path` is.
+    pub(crate) fn open(path: &Path) -> Result<Store, CliError> {
+        if path.is_file() && is_keras(path)? {
+            return match keras_file::read(path) {
+                Ok(file) => of_keras(path, &file),
+                // HDF5 of another kind: what it holds is for a map to say.
+                Err(error) if matches!(error.problem(), keras_file::Problem::UnknownLayout { .. }) => of_hdf5(path),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let checkpoint = Checkpoint::open(path)?;
+        match checkpoint.objects()? {
+            Some(objects) => of_objects(path, checkpoint, &objects),
+            None => of_checkpoint(path, checkpoint),
+        }
+    }
+
+    /// Every variable, sorted by the name it has here.
+    pub(crate) fn variables(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    /// The name of a variable in its file.
+    pub(crate) fn key<'a>(&'a self, name: &'a str) -> &'a str {
+        self.keys.get(name).map_or(name, String::as_str)
+    }
+
+    /// Reads a variable by the name it has here.
+    pub(crate) fn read(&self, name: &str) -> Result<Tensor, tf_checkpoint::Error> {
+        match &self.values {
+            Values::Checkpoint(checkpoint) => checkpoint.read(self.key(name)),
+            Values::Arrays(arrays) => arrays.get(name).cloned().ok_or_else(|| tf_checkpoint::Error::NoSuchVariable {
+                path: self.path.clone(),
+                variable: name.to_owned(),
+                count: arrays.len(),
+                similar: vec![],
+            }),
+        }
+    }
+
+    /// The digest of a variable, by the name it has here.
+    pub(crate) fn sha256(&self, name: &str) -> Result<String, tf_checkpoint::Error> {
+        match &self.values {
+            Values::Checkpoint(checkpoint) => checkpoint.sha256(self.key(name)),
+            Values::Arrays(_) => Ok(self.read(name)?.sha256()),
+        }
+    }
+}
+
+/// Whether a file is one that Keras and its like write, by its first bytes.
+fn is_keras(path: &Path) -> Result<bool, CliError> {
+    use std::io::Read;
+    let failed = |source| CliError::File { doing: "reading", file: path.to_owned(), source };
+    let mut start = [0; 16];
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut filled = 0;
+    while filled < start.len() {
+        match file.read(&mut start[filled..]).map_err(failed)? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    let start = &start[..filled];
+    let is_zip = start.starts_with(b"PK\x03\x04");
+    // A safetensors file is the length of its header, eight bytes, and then JSON.
+    let is_safetensors = start.get(8) == Some(&b'{') && path.extension().is_some_and(|e| e == "safetensors");
+    Ok(is_zip || is_safetensors || keras_file::is_hdf5(path)?)
+}
+
+fn of_checkpoint(path: &Path, checkpoint: Checkpoint) -> Result<Store, CliError> {
+    Ok(Store {
+        path: path.to_owned(),
+        format: checkpoint.format().as_str().to_owned(),
+        files: checkpoint.files().to_vec(),
+        graph: checkpoint.graph()?,
+        known: BTreeMap::new(),
+        notes: vec![],
+        variables: checkpoint.variables().to_vec(),
+        keys: BTreeMap::new(),
+        values: Values::Checkpoint(checkpoint),
+    })
+}
+
+/// An object-based checkpoint: keys are not what objects are called, so that variables are named by their place in the
+/// object graph.
+fn of_objects(path: &Path, checkpoint: Checkpoint, objects: &ObjectGraph) -> Result<Store, CliError> {
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut known = BTreeMap::new();
+    let mut notes = vec![];
+    let walk = objects.walk();
+    let mut named = BTreeSet::new();
+    // Cells first: a variable has many paths, and the one through its cell says what it is.
+    for (place, node) in &walk {
+        let Some(node) = objects.nodes.get(*node) else { continue };
+        let key = |name: &str| objects.nodes.get(node.child(name)?)?.variable_key();
+        if key("kernel").is_none() {
+            continue;
+        }
+        for role in ["kernel", "recurrent_kernel", "bias"] {
+            if let Some(key) = key(role).filter(|k| named.insert((*k).to_owned())) {
+                names.insert(format!("{place}/{role}"), key.to_owned());
+            }
+        }
+        let layer = place.rsplit_once('/').map_or("", |(layer, _)| layer);
+        let config =
+            [place.as_str(), layer].into_iter().find_map(|p| objects.nodes.get(objects.resolve(p)?)?.config_key());
+        if let Some(config) = config
+            && let Some(facts) = layer_config(&checkpoint, config, &mut notes)
+        {
+            known.insert(place.clone(), facts);
+        }
+    }
+    for (place, node) in &walk {
+        let Some(node) = objects.nodes.get(*node) else { continue };
+        let Some(key) = node.variable_key().filter(|k| named.insert((*k).to_owned())) else { continue };
+        // An export of Keras 3 lists variables without their layers: there the full name says what they are.
+        let full = node.attribute("VARIABLE_VALUE").map(|a| a.full_name.as_str()).filter(|n| !n.is_empty());
+        let listed = place.rsplit('/').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+        let name = if listed { full.unwrap_or(place) } else { place };
+        let mut unique = name.to_owned();
+        while names.contains_key(&unique) {
+            unique.push('\'');
+        }
+        names.insert(unique, key.to_owned());
+    }
+    let by_key: BTreeMap<&str, &Variable> = checkpoint.variables().iter().map(|v| (v.name.as_str(), v)).collect();
+    let mut variables: Vec<Variable> = names
+        .iter()
+        .filter_map(|(name, key)| Some(Variable { name: name.clone(), ..(*by_key.get(key.as_str())?).clone() }))
+        .collect();
+    let placed: BTreeSet<&String> = names.values().collect();
+    variables.extend(checkpoint.variables().iter().filter(|v| !placed.contains(&v.name)).cloned());
+    variables.sort_by(|a, b| a.name.cmp(&b.name));
+    let format = match checkpoint.format() {
+        Format::SavedModel => "saved-model",
+        _ => "tf2-checkpoint",
+    };
+    Ok(Store {
+        path: path.to_owned(),
+        format: format.to_owned(),
+        files: checkpoint.files().to_vec(),
+        // The graph of a TensorFlow 2 model calls functions that name no variable of the checkpoint.
+        graph: None,
+        known,
+        notes,
+        variables,
+        keys: names,
+        values: Values::Checkpoint(checkpoint),
+    })
+}
+
+/// What the configuration of a layer, saved as a string of JSON, says of its cell. These configurations are from
+/// TensorFlow 1.13 to 2.0, where names mean what they mean in Keras 2.
+fn layer_config(checkpoint: &Checkpoint, key: &str, notes: &mut Vec<String>) -> Option<Known> {
+    let text = checkpoint.read(key).ok()?.strings()?.into_iter().next()?;
+    let json: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    let config = json.get("config")?;
+    let mut function = |what: &str| {
+        let name = config.get(what)?.as_str()?;
+        let known = Activation::from_keras(name, 2);
+        if known.is_none() {
+            notes.push(format!("{key}: the {what} {name:?} is unknown"));
+        }
+        known
+    };
+    let activation = function("activation");
+    Some(Known { activation, recurrent_activation: function("recurrent_activation"), ..Known::default() })
+}
+
+/// The LSTM layers of an object-based checkpoint or SavedModel, as those of a Keras file; `None` if `path` is neither.
+pub(crate) fn layers_of_objects(path: &Path) -> Result<Option<OpenedFile>, CliError> {
+    let with_index = || {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".index");
+        Path::new(&name).is_file()
+    };
+    let is_checkpoint = path.is_dir() || with_index() || path.extension().is_some_and(|e| e == "index" || e == "pb");
+    if !is_checkpoint {
+        return Ok(None);
+    }
+    let store = Store::open(path)?;
+    let given = Given { known: store.known.clone(), ..Given::default() };
+    let detection = detect::detect(&store.variables, None, &given)?;
+    let mut layers = vec![];
+    for found in &detection.networks {
+        let half = |cell: &FoundCell, backward: bool| store.layer(cell, backward);
+        let kind = match &found.network {
+            Network::Cell(cell) if cell.kind == CellKind::Keras => LayerKind::Lstm(half(cell, false)?),
+            Network::Bidirectional { forward, backward, .. } => match (&**forward, &**backward) {
+                (Network::Cell(a), Network::Cell(b)) if a.kind == CellKind::Keras && b.kind == CellKind::Keras => {
+                    let (forward, backward) = (half(a, false)?, half(b, true)?);
+                    LayerKind::Bidirectional { forward, backward, merge_mode: None }
+                }
+                _ => continue,
+            },
+            _ => continue,
+        };
+        layers.push(Layer { name: found.name.clone(), kind });
+    }
+    let mut dense = vec![];
+    for variable in &store.variables {
+        let beside = |role: &str| variable.name.strip_suffix("kernel").map(|scope| format!("{scope}{role}"));
+        let has = |name: Option<String>| name.is_some_and(|n| store.variables.iter().any(|v| v.name == n));
+        let is_dense = variable.name.ends_with("/kernel") && !has(beside("recurrent_kernel")) && !has(beside("bias"));
+        if let (true, &[inputs, outputs]) = (is_dense, &variable.shape[..]) {
+            let values = store.read(&variable.name)?.to_f32();
+            dense.extend(values.and_then(|v| Array2::from_shape_vec((inputs, outputs), v).ok()));
+        }
+    }
+    let file = KerasFile {
+        format: keras_file::Format::Weights,
+        keras_version: None,
+        layers,
+        other_layers: vec![],
+        slots: vec![],
+        order_known: true,
+    };
+    Ok(Some(OpenedFile { file, format: store.format, dense }))
+}
+
+impl Store {
+    /// The arrays of a Keras layer.
+    fn layer(&self, cell: &FoundCell, backward: bool) -> Result<Lstm, CliError> {
+        let read = |name: &String| -> Result<Array, CliError> {
+            let tensor = self.read(name)?;
+            let data = tensor.to_f32().ok_or_else(|| CliError::Candidate {
+                file: self.path.clone(),
+                problem: format!("variable {name} is {}, and float32 is compared", tensor.dtype().as_str()),
+            })?;
+            Ok(Array::float32(tensor.shape().to_vec(), data))
+        };
+        let [kernel, recurrent] = &cell.variables.kernel[..] else {
+            let problem = format!("{} has no recurrent kernel of its own", cell.name);
+            return Err(CliError::Candidate { file: self.path.clone(), problem });
+        };
+        let said = cell.activation.source == Source::Config && cell.recurrent_activation.source == Source::Config;
+        let config = said.then(|| LstmConfig {
+            units: cell.units,
+            activation: cell.activation.value.keras_name().to_owned(),
+            recurrent_activation: cell.recurrent_activation.value.keras_name().to_owned(),
+            use_bias: cell.variables.bias.is_some(),
+            go_backwards: backward,
+            time_major: false,
+            return_sequences: true,
+            zero_output_for_mask: false,
+            stateful: false,
+        });
+        Ok(Lstm {
+            kernel: read(kernel)?,
+            recurrent_kernel: read(recurrent)?,
+            bias: cell.variables.bias.as_ref().map(read).transpose()?,
+            config,
+            stored: Stored::Plain,
+        })
+    }
+}
+
+/// A Keras file: a variable for every array of its LSTM layers.
+fn of_keras(path: &Path, file: &KerasFile) -> Result<Store, CliError> {
+    let mut notes = candidate::notes(file);
+    let major = candidate::keras_major(file, &mut notes);
+    // Legacy weights of tf.keras in TensorFlow 1.x say so, those of Keras before it by a version below 2.3.
+    let version = file.keras_version.as_deref().unwrap_or_default();
+    let is_old = version.contains("-tf") && version.starts_with("2.2")
+        || ["1.", "2.0", "2.1", "2.2"].iter().any(|v| version.starts_with(v));
+    let mut arrays = BTreeMap::new();
+    let mut known = BTreeMap::new();
+    for layer in &file.layers {
+        let halves = match &layer.kind {
+            LayerKind::Lstm(lstm) => vec![(layer.name.clone(), lstm, false)],
+            // Only written, never read.
+            LayerKind::Dense { .. } | LayerKind::Residual(_) | LayerKind::Directions { .. } => continue,
+            LayerKind::Bidirectional { forward, backward, .. } => vec![
+                (format!("{}/forward_layer", layer.name), forward, false),
+                (format!("{}/backward_layer", layer.name), backward, true),
+            ],
+        };
+        for (scope, lstm, backward) in halves {
+            let problem = |problem| CliError::Candidate { file: path.to_owned(), problem };
+            let facts = facts(lstm, backward, major, is_old || lstm.stored == Stored::Keras1)
+                .map_err(|p| problem(format!("layer {scope}: {p}")))?;
+            known.insert(scope.clone(), facts);
+            for (role, array) in [
+                ("kernel", Some(&lstm.kernel)),
+                ("recurrent_kernel", Some(&lstm.recurrent_kernel)),
+                ("bias", lstm.bias.as_ref()),
+            ] {
+                let Some(array) = array else { continue };
+                let tensor = tensor(array).ok_or_else(|| problem(format!("layer {scope}: {role} is incomplete")))?;
+                arrays.insert(format!("{scope}/{role}"), tensor);
+            }
+        }
+    }
+    let variables = listed(&arrays);
+    Ok(Store {
+        path: path.to_owned(),
+        format: file.format.as_str().to_owned(),
+        files: vec![path.to_owned()],
+        graph: None,
+        known,
+        notes,
+        variables,
+        keys: BTreeMap::new(),
+        values: Values::Arrays(arrays),
+    })
+}
+
+fn tensor(array: &Array) -> Option<Tensor> {
+    Tensor::float32(array.shape.clone(), &array.data)
+}
+
+/// What a layer's configuration says of its cell.
+fn facts(lstm: &Lstm, backward: bool, keras_major: u32, is_old: bool) -> Result<Known, String> {
+    let Some(config) = &lstm.config else {
+        // Hard sigmoid was the default up to TensorFlow 1.15, sigmoid has been since Keras 2 on TensorFlow 2.
+        let usual = if is_old { Activation::HardSigmoidKeras2 } else { Activation::Sigmoid };
+        return Ok(match lstm.stored {
+            Stored::Cudnn => Known {
+                activation: Some(Activation::Tanh),
+                recurrent_activation: Some(Activation::Sigmoid),
+                ..Known::default()
+            },
+            Stored::Plain | Stored::Keras1 => Known { usual_recurrent_activation: Some(usual), ..Known::default() },
+        });
+    };
+    if config.go_backwards != backward {
+        return Err("it reads its sequence last step first on its own, which no LSTM of a source may".to_owned());
+    }
+    let function = |what: &str, name: &str| {
+        Activation::from_keras(name, keras_major)
+            .map(Some)
+            .ok_or_else(|| format!("its {what} is {name:?}, which gatewise cannot run"))
+    };
+    Ok(Known {
+        activation: function("activation", &config.activation)?,
+        recurrent_activation: function("recurrent_activation", &config.recurrent_activation)?,
+        ..Known::default()
+    })
+}
+
+/// HDF5 that Keras did not write: arrays by their paths.
+fn of_hdf5(path: &Path) -> Result<Store, CliError> {
+    let mut arrays = BTreeMap::new();
+    for array in keras_file::read_hdf5_arrays(path)? {
+        let tensor = match &array.data {
+            Elements::Float32(values) => Tensor::float32(array.shape.clone(), values),
+            Elements::Float64(values) => Tensor::float64(array.shape.clone(), values),
+        };
+        arrays.extend(tensor.map(|tensor| (array.name.clone(), tensor)));
+    }
+    let variables = listed(&arrays);
+    Ok(Store {
+        path: path.to_owned(),
+        format: "hdf5".to_owned(),
+        files: vec![path.to_owned()],
+        graph: None,
+        known: BTreeMap::new(),
+        notes: vec!["this HDF5 file is not Keras's: its arrays are taken for variables under their paths".to_owned()],
+        variables,
+        keys: BTreeMap::new(),
+        values: Values::Arrays(arrays),
+    })
+}
+
+fn listed(arrays: &BTreeMap<String, Tensor>) -> Vec<Variable> {
+    let variable = |(name, tensor): (&String, &Tensor)| Variable {
+        name: name.clone(),
+        dtype: tensor.dtype(),
+        shape: tensor.shape().to_vec(),
+    };
+    arrays.iter().map(variable).collect()
+}

@@ -1,0 +1,191 @@
+//! A verification as one self-contained HTML file: no network, light and dark, readable without scripts.
+
+mod chart;
+mod heat;
+mod tables;
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use crate::document::{Timestep, VerifiedLstm, Verify};
+use crate::printable;
+use chart::{Series, chart};
+
+/// The report of a verification. `command` repeats it.
+pub fn html(document: &Verify, command: &str) -> String {
+    let mut body = String::new();
+    verdict(&mut body, document);
+    for (index, lstm) in document.lstms.iter().enumerate() {
+        section(&mut body, index, lstm);
+    }
+    provenance(&mut body, document, command);
+    let title = format!("{} — gatewise verify", document.verdict.to_uppercase());
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{title}</title><style>{}</style></head><body>\n{body}\
+         <div id=\"tip\" role=\"status\" aria-live=\"polite\"></div><script>{}</script></body></html>\n",
+        include_str!("style.css"),
+        include_str!("hover.js"),
+    )
+}
+
+/// Text from anywhere, made safe inside HTML and to look at.
+fn escape(text: &str) -> String {
+    let text: Cow<'_, str> = printable(text);
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn verdict(out: &mut String, document: &Verify) {
+    let class = match document.verdict.as_str() {
+        known @ ("pass" | "fail" | "inconclusive") => known,
+        _ => "inconclusive",
+    };
+    let _ = write!(
+        out,
+        "<h1>gatewise verify</h1><div class=\"verdict {class}\"><strong>{}</strong><p>{}</p></div>",
+        escape(&document.verdict.to_uppercase()),
+        escape(&crate::verify_text::why(document))
+    );
+    if document.reasons.len() > 1 {
+        let _ = write!(out, "<h3>Reasons</h3><ul>");
+        for reason in &document.reasons {
+            let whose =
+                if reason.lstm.is_empty() { String::new() } else { format!("<code>{}</code>: ", escape(&reason.lstm)) };
+            let _ = write!(out, "<li>{whose}{}</li>", escape(&reason.text));
+        }
+        out.push_str("</ul>");
+    }
+    if !document.notes.is_empty() {
+        let _ = write!(out, "<h3>What this rests on</h3><ul>");
+        for note in &document.notes {
+            let _ = write!(out, "<li>{}</li>", escape(note));
+        }
+        out.push_str("</ul>");
+    }
+}
+
+fn section(out: &mut String, index: usize, lstm: &VerifiedLstm) {
+    let _ = write!(
+        out,
+        "<section><h2>{} <span class=\"facts\">→ {}</span></h2><p class=\"facts\">layer {}, {}, {} inputs, {} units; {} values compared</p>",
+        escape(&lstm.name),
+        escape(&lstm.candidate),
+        lstm.layer,
+        escape(&lstm.direction),
+        lstm.input_size,
+        lstm.units,
+        lstm.compared
+    );
+    tables::diagnosis(out, &lstm.diagnosis);
+    let of = |value: fn(&Timestep) -> f64| lstm.timesteps.iter().map(|t| Some(value(t))).collect::<Vec<_>>();
+    let carried = [
+        Series { name: "between the lanes", class: "s0", values: of(|t| t.carried.max_abs) },
+        Series {
+            name: "Keras lane from the truth",
+            class: "s1",
+            values: of(|t| t.carried.keras_from_oracle.h.max(t.carried.keras_from_oracle.c)),
+        },
+        Series { name: "farthest right run", class: "s2", values: of(|t| t.carried.noise_floor) },
+        Series {
+            name: "allowed",
+            class: "s3",
+            // Where right runs are anywhere, nothing is judged.
+            values: lstm.timesteps.iter().map(|t| (!t.carried.saturated).then_some(t.carried.allowed)).collect(),
+        },
+    ];
+    figure(
+        out,
+        &format!("carried-{index}"),
+        "Carried divergence: each lane runs freely on its own state",
+        "Largest |Δ| of h and c over all sequences and units. Where “allowed” ends, right runs are themselves apart by chance.",
+        &carried,
+    );
+    let local = [
+        Series { name: "error", class: "s0", values: of(|t| t.local.ratio * t.local.bound) },
+        Series { name: "rounding bound there", class: "s3", values: of(|t| t.local.bound) },
+    ];
+    figure(
+        out,
+        &format!("local-{index}"),
+        "Local error: one step from the true state",
+        "Where the error is the largest share of what rounding can explain; the worse of the two lanes.",
+        &local,
+    );
+    if let Some(heat) = &lstm.heat {
+        let _ = write!(
+            out,
+            "<figure><h3>Where: |Δh| between the lanes in sequence {}, the one furthest apart</h3>{}</figure>",
+            heat.sequence,
+            heat::heat(heat)
+        );
+    }
+    tables::weights(out, &lstm.weights);
+    tables::kills(out, lstm);
+    tables::steps(out, &lstm.timesteps);
+    out.push_str("</section>");
+}
+
+fn figure(out: &mut String, id: &str, title: &str, caption: &str, series: &[Series<'_>]) {
+    let _ = write!(
+        out,
+        "<figure><h3>{}</h3>{}<figcaption>{}</figcaption></figure>",
+        escape(title),
+        chart(id, title, series),
+        escape(caption)
+    );
+}
+
+fn provenance(out: &mut String, document: &Verify, command: &str) {
+    let _ = write!(out, "<section><h2>Provenance</h2><h3>To repeat it</h3><pre>{}</pre>", escape(command));
+    let mut rows: Vec<(String, String)> = vec![];
+    let files = document.inputs.checkpoint.iter().map(|f| ("checkpoint", f));
+    let files = files.chain(document.inputs.candidate.iter().map(|f| ("candidate", f)));
+    for (role, file) in files.chain(document.inputs.recorded.iter().map(|f| ("recorded inputs", f))) {
+        rows.push((format!("{role} {}", file.path), format!("sha256 {}", file.sha256)));
+    }
+    let s = &document.settings;
+    rows.push(("candidate format".to_owned(), document.inputs.candidate_format.clone()));
+    rows.push(("inputs".to_owned(), format!("{} sequences of {} steps, seed {}", s.sequences, s.timesteps, s.seed)));
+    rows.push((
+        "device".to_owned(),
+        format!("{} ({}, {})", document.device.name, document.device.kind, document.device.backend),
+    ));
+    rows.push(("driver".to_owned(), document.device.driver.clone()));
+    rows.push(("lanes".to_owned(), s.lanes.join(", ")));
+    rows.push((
+        "bound".to_owned(),
+        format!(
+            "λ = {}, carried factor {}, {} right runs of every sequence",
+            s.lambda, s.carried_factor, s.ensemble_members
+        ),
+    ));
+    let budgets: Vec<String> = s.activation_budget_ulp.iter().map(|(name, ulp)| format!("{name} {ulp:.1}")).collect();
+    rows.push(("activation budgets in ULP".to_owned(), budgets.join(", ")));
+    out.push_str("<table><tbody>");
+    for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = write!(out, "<tr><th scope=\"row\">{}</th><td><code>{}</code></td></tr>", escape(name), escape(value));
+    }
+    out.push_str("</tbody></table></section>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_become_markup() {
+        assert_eq!(escape("<a href=\"x\">&'\u{1b}"), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;\\u{1b}");
+    }
+}
