@@ -1,8 +1,8 @@
 //! A Keras file's LSTM layers, matched one by one to the cells they should compute.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use keras_file::{Array, KerasFile, LayerKind, Lstm, Stored};
+use keras_file::{Array, KerasFile, LayerKind, Lstm, Role, Stored};
 use lstm::{Activation, Direction, KerasCell, Merge, Network, Place, Tf1Cell};
 use ndarray::{Array1, Array2};
 
@@ -66,6 +66,8 @@ pub(crate) struct Candidate {
 pub(crate) struct OpenedFile {
     pub(crate) file: KerasFile,
     pub(crate) format: String,
+    /// Every file read.
+    pub(crate) files: Vec<PathBuf>,
     /// Kernels of dense layers without bias, `[inputs, outputs]` each, in the file's order.
     pub(crate) dense: Vec<Array2<f32>>,
 }
@@ -77,17 +79,29 @@ pub(crate) fn open(path: &Path) -> Result<OpenedFile, CliError> {
     }
     let file = keras_file::read(path)?;
     let format = file.format.as_str().to_owned();
-    let mut dense = vec![];
+    let files = vec![path.to_owned()];
+    let dense = dense_kernels(path, &file);
+    Ok(OpenedFile { file, format, files, dense })
+}
+
+/// The kernels of the dense layers without bias, as far as they can be read: what cannot is no projection.
+fn dense_kernels(path: &Path, file: &KerasFile) -> Vec<Array2<f32>> {
+    let mut named: Vec<(&str, &str, &[usize])> = vec![];
     for layer in &file.other_layers {
-        let [kernel] = &layer.arrays[..] else { continue };
-        let &[inputs, outputs] = &kernel.shape[..] else { continue };
-        if layer.class.as_deref().is_none_or(|class| class == "Dense") {
-            // An array of another type than floats is no kernel.
-            let read = keras_file::read_other_array(path, &layer.name, &kernel.name).ok();
-            dense.extend(read.and_then(|a| Array2::from_shape_vec((inputs, outputs), a.data).ok()));
+        let arrays: Vec<_> = file.slots.iter().filter(|s| s.layer == layer.name).collect();
+        match (&arrays[..], &layer.arrays[..]) {
+            ([kernel], _) if kernel.role == Role::Kernel => named.push((&layer.name, "kernel", &kernel.shape)),
+            // Bare arrays have no slots.
+            ([], [kernel]) => named.push((&layer.name, &kernel.name, &kernel.shape)),
+            _ => {}
         }
     }
-    Ok(OpenedFile { file, format, dense })
+    let read = |(layer, array, shape): (&str, &str, &[usize])| {
+        let &[inputs, outputs] = shape else { return None };
+        let array = keras_file::read_other_array(path, layer, array).ok()?;
+        Array2::from_shape_vec((inputs, outputs), array.data).ok()
+    };
+    named.into_iter().filter_map(read).collect()
 }
 
 /// Matches the layers of `file` to the subjects: by the map, else in order.

@@ -255,7 +255,7 @@ pub(crate) fn layers_of_objects(path: &Path) -> Result<Option<OpenedFile>, CliEr
         slots: vec![],
         order_known: true,
     };
-    Ok(Some(OpenedFile { file, format: store.format, dense }))
+    Ok(Some(OpenedFile { file, format: store.format, files: store.files, dense }))
 }
 
 impl Store {

@@ -25,14 +25,14 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     let mut notes = opened.detection.notes.clone();
     notes.extend(assumed(&subjects));
     notes.extend(source::precision(&subjects));
-    let (candidates, format) = match &args.candidate {
-        None => (subjects.iter().map(own_conversion).collect(), "gatewise conversion, in memory".to_owned()),
+    let (candidates, format, candidate_files) = match &args.candidate {
+        None => (subjects.iter().map(own_conversion).collect(), "gatewise conversion, in memory".to_owned(), vec![]),
         Some(path) => {
             let opened_file = candidate::open(path)?;
             let (candidates, more) =
                 candidate::match_layers(path, &opened_file, &subjects, &opened.map, store.graph.is_some())?;
             notes.extend(more);
-            (candidates, opened_file.format)
+            (candidates, opened_file.format, opened_file.files)
         }
     };
     for subject in &subjects {
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     }
 
     if let Some(path) = &args.report {
-        output::refuse_to_overwrite(path, &read_files(store, args))?;
+        output::refuse_to_overwrite(path, &read_files(store, args, &candidate_files))?;
     }
 
     let device = Device::open(args.device)?;
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
             atol: args.atol,
             rtol: args.rtol,
         },
-        inputs: inputs(store, args, format)?,
+        inputs: inputs(store, args, format, &candidate_files)?,
         lstms,
         reasons: reasons
             .iter()
@@ -127,9 +127,9 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
 }
 
 /// Every file that the verification reads.
-fn read_files(store: &Store, args: &args::Verify) -> Vec<PathBuf> {
+fn read_files(store: &Store, args: &args::Verify, candidate: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = store.files.clone();
-    files.extend(args.candidate.iter().chain(&args.inputs).chain(&args.source.map).cloned());
+    files.extend(candidate.iter().chain(&args.inputs).chain(&args.source.map).cloned());
     files
 }
 
@@ -233,13 +233,24 @@ fn own_conversion(subject: &Subject) -> Candidate {
     Candidate { network: subject.keras.clone(), names, settings: vec![vec![]; cells] }
 }
 
-fn inputs(store: &Store, args: &args::Verify, format: String) -> Result<document::Inputs, CliError> {
+fn inputs(
+    store: &Store,
+    args: &args::Verify,
+    format: String,
+    candidate_files: &[PathBuf],
+) -> Result<document::Inputs, CliError> {
     let digest = |path: &std::path::Path| -> Result<document::FileDigest, CliError> {
         Ok(document::FileDigest { path: path.display().to_string(), sha256: output::sha256_of_file(path)? })
     };
     Ok(document::Inputs {
         checkpoint: store.files.iter().map(|f| digest(f)).collect::<Result<_, _>>()?,
-        candidate: args.candidate.as_deref().map(digest).transpose()?,
+        // Of an object-based checkpoint the index, which holds the checksums of the rest.
+        candidate: candidate_files
+            .iter()
+            .find(|f| candidate_files.len() == 1 || f.extension().is_some_and(|e| e == "index"))
+            .map(|f| digest(f))
+            .transpose()?,
+        candidate_files: candidate_files.iter().map(|f| digest(f)).collect::<Result<_, _>>()?,
         recorded: args.inputs.as_deref().map(digest).transpose()?,
         candidate_format: format,
     })

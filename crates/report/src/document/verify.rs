@@ -61,6 +61,8 @@ pub struct Inputs {
     pub checkpoint: Vec<FileDigest>,
     /// The candidate's file; absent when gatewise's own conversion was verified.
     pub candidate: Option<FileDigest>,
+    /// All of the candidate's files, where it has several.
+    pub candidate_files: Vec<FileDigest>,
     /// The candidate's format.
     pub candidate_format: String,
     /// Recorded inputs; absent when random ones were drawn.
