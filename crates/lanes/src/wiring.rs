@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Bool, Tensor, TensorData};
 use lstm::{Batch, CellTrace, KerasCell, Merge, Network, State, Tf1Cell, Trace};
 use ndarray::{Array2, Array3};
 use parity::LaneError;
@@ -141,8 +141,11 @@ impl<F> Walk<'_, F> {
                 let output = self.network(part, x.clone(), backward)?;
                 Ok(match &self.batch.lengths {
                     None => output + x,
-                    // Past a sequence's end the output stays zero, whatever the input is there.
-                    Some(lengths) => output + x * valid_steps(lengths, self.batch.timesteps(), self.device),
+                    // Past a sequence's end the output stays zero, whatever the input is there: it may be NaN.
+                    Some(lengths) => {
+                        let ended = past_end(lengths, self.batch.timesteps(), self.device).expand(x.dims());
+                        output + x.mask_fill(ended, 0.0)
+                    }
                 })
             }
         }
@@ -241,10 +244,9 @@ pub(crate) fn lengths(batch: &Batch) -> Vec<u32> {
     }
 }
 
-/// `[sequences, timesteps, 1]`: 1 before a sequence's end, 0 from there on.
-fn valid_steps(lengths: &[usize], timesteps: usize, device: &Device) -> Tensor<3> {
-    let valid = |length: &usize| (0..timesteps).map(|t| f32::from(u8::from(t < *length))).collect::<Vec<_>>();
-    let values: Vec<f32> = lengths.iter().flat_map(valid).collect();
+/// `[sequences, timesteps, 1]`: whether a step lies past its sequence's end.
+fn past_end(lengths: &[usize], timesteps: usize, device: &Device) -> Tensor<3, Bool> {
+    let values: Vec<bool> = lengths.iter().flat_map(|length| (0..timesteps).map(move |t| t >= *length)).collect();
     Tensor::from_data(TensorData::new(values, [lengths.len(), timesteps, 1]), device.burn())
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use burn::tensor::{Tensor, TensorData};
 use lanes::{Choice, Device, KerasLstm, Route, Tf1FusedLstm, apply};
 use lstm::{Activation, Batch, KerasCell, Network, Tf1Cell, Trace};
-use nets::{Make, Random, SIZES, Size, batch, rich_tf1, wirings, with_activations};
+use nets::{Make, Random, SIZES, Size, batch, normalised, projecting, rich_tf1, wirings, with_activations};
 use parity::{Lane, LaneError};
 
 fn cpu() -> &'static Device {
@@ -140,6 +140,59 @@ fn go_backwards_hands_on_outputs_in_processing_order() {
                 assert_close(&lane, &network, &batch, &format!("ragged: {ragged}"));
             }
         }
+    }
+}
+
+#[test]
+fn layer_normalisation_takes_operations() {
+    let mut random = Random(12);
+    for device in [cpu(), adapter()] {
+        let lane = Tf1FusedLstm::new(device.clone());
+        for (input, units) in [(3, 6), (5, 33), (7, 65)] {
+            let plain = normalised(Tf1Cell::make(input, units, &mut random), &mut random);
+            // Normalised, then clipped, as `LayerNormLSTMCell` does.
+            let rich = normalised(rich_tf1(input, units, 4, &mut random), &mut random);
+            let network = Network::side_by_side(Network::Cell(plain.clone()), Network::Cell(rich));
+            for ragged in [false, true] {
+                let size = Size { sequences: 5, steps: 6, input, units };
+                let batch = batch(&network, size, ragged, &mut random);
+                assert_close(&lane, &network, &batch, &format!("{size:?} normalised, ragged: {ragged}"));
+            }
+            assert_eq!(lane.route_of(&plain, 5, 6), Route::Operations);
+        }
+    }
+}
+
+#[test]
+fn a_dense_layer_follows_each_step() {
+    let mut random = Random(13);
+    for (units, width) in [(6, 4), (6, 6), (33, 40), (1, 1)] {
+        let mut cell = |input, width, backwards| {
+            let cell = projecting(KerasCell::make(input, units, &mut random), width, &mut random);
+            Network::Cell(KerasCell { go_backwards: backwards, ..cell })
+        };
+        let stack = Network::Stack(vec![cell(3, width, false), cell(width, 3, false)]);
+        let networks = [stack, Network::side_by_side(cell(3, width, false), cell(3, 2, false)), cell(3, width, true)];
+        for network in networks {
+            for ragged in [false, true] {
+                let batch = batch(&network, Size { units, ..SMALL }, ragged, &mut random);
+                for lane in keras_lanes() {
+                    assert_close(&lane, &network, &batch, &format!("{units} to {width}, ragged: {ragged}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_without_bias_is_one_with_zeros() {
+    let mut random = Random(14);
+    let mut cell = KerasCell::make(3, 6, &mut random);
+    cell.bias.fill(0.0);
+    let network = Network::Cell(cell);
+    let batch = batch(&network, SMALL, true, &mut random);
+    for lane in keras_lanes() {
+        assert_close(&lane, &network, &batch, "no bias");
     }
 }
 

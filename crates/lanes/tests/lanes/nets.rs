@@ -1,6 +1,6 @@
 //! Random networks and batches.
 
-use lstm::{Activation, Batch, KerasCell, Network, Peepholes, State, Tf1Cell};
+use lstm::{Activation, Batch, KerasCell, LayerNorm, Merge, Network, Norm, Peepholes, State, Tf1Cell};
 use ndarray::{Array1, Array2, Array3};
 
 /// SplitMix64: the same numbers on every platform.
@@ -98,10 +98,29 @@ pub(crate) fn rich_tf1(input: usize, units: usize, projected: usize, random: &mu
     cell
 }
 
+/// The same with layer normalisation of gates and state.
+pub(crate) fn normalised(cell: Tf1Cell, random: &mut Random) -> Tf1Cell {
+    let units = cell.units();
+    let mut norm = || Norm { gamma: random.vector(units, 1.5), beta: random.vector(units, 0.5) };
+    let gates = [norm(), norm(), norm(), norm()];
+    Tf1Cell { layer_norm: Some(LayerNorm { gates, state: norm(), epsilon: 1e-12 }), ..cell }
+}
+
+/// The same followed by a dense layer.
+pub(crate) fn projecting(cell: KerasCell, width: usize, random: &mut Random) -> KerasCell {
+    KerasCell { output_projection: Some(random.matrix(cell.units(), width, 0.8)), ..cell }
+}
+
 /// Every way to wire cells, for an input and a number of units.
 pub(crate) fn wirings<C: Make>(input: usize, units: usize, random: &mut Random) -> Vec<(&'static str, Network<C>)> {
     let mut cell = |input: usize, units: usize| Network::Cell(C::make(input, units, random));
     let both = Network::side_by_side;
+    let residual = |part: Network<C>| Network::Residual(Box::new(part));
+    let merged = |forward, backward, merge| Network::Bidirectional {
+        forward: Box::new(forward),
+        backward: Box::new(backward),
+        merge,
+    };
     let other = units + 2;
     vec![
         ("one cell", cell(input, units)),
@@ -121,6 +140,11 @@ pub(crate) fn wirings<C: Make>(input: usize, units: usize, random: &mut Random) 
                 Network::Stack(vec![cell(input, other), cell(other, units)]),
             ),
         ),
+        ("residual", Network::Stack(vec![cell(input, units), residual(cell(units, units)), cell(units, other)])),
+        ("residual around two", residual(Network::Stack(vec![cell(input, units), cell(units, input)]))),
+        ("sum", merged(cell(input, units), cell(input, units), Merge::Sum)),
+        ("mul", Network::Stack(vec![merged(cell(input, units), cell(input, units), Merge::Mul), cell(units, other)])),
+        ("ave", residual(merged(cell(input, input), cell(input, input), Merge::Ave))),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The equations in f64, one number at a time: what the lanes are judged by. Shares no code with them.
 
-use lstm::{Activation, Batch, CellTrace, KerasCell, Merge, Network, Tf1Cell, Trace};
+use lstm::{Activation, Batch, CellTrace, KerasCell, Merge, Network, Norm, Tf1Cell, Trace};
 use ndarray::{Array2, Array3};
 
 pub(crate) fn activation(f: Activation, x: f64) -> f64 {
@@ -100,18 +100,36 @@ impl Cell for Tf1Cell {
         let sigma = |v| activation(Activation::Sigmoid, v);
         let phi = |v| activation(self.activation, v);
         let clip = |v: f64, bound: Option<f32>| bound.map_or(v, |b| v.clamp(-f64::from(b), f64::from(b)));
-        let one = |unit: usize| {
-            let z = |gate: usize| {
-                let at = gate * units + unit;
+        let norm = |values: Vec<f64>, which: Option<&Norm>| {
+            let Some(norm) = which else { return values };
+            let n = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / n;
+            let variance = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n;
+            let root = (variance + self.layer_norm.as_ref().unwrap().epsilon).sqrt();
+            let one = |(k, v): (usize, &f64)| (v - mean) / root * f64::from(norm.gamma[k]) + f64::from(norm.beta[k]);
+            values.iter().enumerate().map(one).collect()
+        };
+        let gate = |gate: usize| {
+            let sum = |at: usize| {
                 column(&self.kernel, 0, x, at) + column(&self.kernel, x.len(), h, at) + f64::from(self.bias[at])
             };
-            let (mut i, j, mut f, mut o) = (z(0), z(1), z(2) + f64::from(self.forget_bias), z(3));
+            let sums = (gate * units..(gate + 1) * units).map(sum).collect();
+            norm(sums, self.layer_norm.as_ref().map(|n| &n.gates[gate]))
+        };
+        let z = [gate(0), gate(1), gate(2), gate(3)];
+        let before = |unit: usize| {
+            let (mut i, j, mut f) = (z[0][unit], z[1][unit], z[2][unit] + f64::from(self.forget_bias));
             if let Some(p) = &self.peepholes {
                 i += f64::from(p.input[unit]) * c[unit];
                 f += f64::from(p.forget[unit]) * c[unit];
             }
             let (i, j, f) = (sigma(i), phi(j), sigma(f));
-            let c = clip(f * c[unit] + i * j, self.cell_clip);
+            (f * c[unit] + i * j, [i, j, f])
+        };
+        let (new, gates): (Vec<_>, Vec<_>) = (0..units).map(before).unzip();
+        let new = norm(new, self.layer_norm.as_ref().map(|n| &n.state));
+        let one = |unit: usize| {
+            let (c, [i, j, f], mut o) = (clip(new[unit], self.cell_clip), gates[unit], z[3][unit]);
             if let Some(p) = &self.peepholes {
                 o += f64::from(p.output[unit]) * c;
             }
@@ -142,7 +160,13 @@ fn part<C: Cell>(
     let (sequences, steps, _) = x.dim();
     match network {
         Network::Stack(parts) => parts.iter().fold(x, |x, p| part(p, x, batch, backward, traces)),
-        Network::Residual(inner) => &x + &part(inner, x.clone(), batch, backward, traces),
+        Network::Residual(inner) => {
+            let mut y = part(inner, x.clone(), batch, backward, traces);
+            for ((s, t, w), y) in y.indexed_iter_mut() {
+                *y += if batch.is_valid(s, t) { x[[s, t, w]] } else { 0.0 };
+            }
+            y
+        }
         Network::Bidirectional { forward, backward: inner, merge } => {
             let a = part(forward, x.clone(), batch, backward, traces);
             let b = part(inner, x, batch, !backward, traces);
