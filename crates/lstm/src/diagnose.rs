@@ -6,6 +6,7 @@
 
 mod bias;
 mod network;
+mod projection;
 mod sample;
 mod search;
 
@@ -14,7 +15,7 @@ pub use network::{NetworkExplanation, explain_network};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
 
 use crate::fault::recipe::{Recipe, settings};
-use crate::fault::{ColumnSplit, Difference, Fault, Spot, Tensor, same, same_weight};
+use crate::fault::{ColumnSplit, Difference, Fault, Spot, Tensor, same};
 use crate::{KerasCell, Tf1Cell, convert};
 use search::Remainder;
 
@@ -42,7 +43,7 @@ pub struct Explanation {
 /// more weights it concerns.
 pub fn explain(truth: &Tf1Cell, candidate: &KerasCell) -> Vec<Explanation> {
     let mut losses = convert::lacking(truth);
-    losses.extend(projection_fault(truth, candidate));
+    losses.extend(projection::fault(truth, candidate));
     let truth = &*convert::unprojected(truth);
     let candidate = &KerasCell { output_projection: None, ..candidate.clone() };
     let mismatches = shape_mismatches(truth, shapes_of(candidate));
@@ -132,23 +133,6 @@ fn misfits(truth: &Tf1Cell, split: ColumnSplit) -> Vec<(Array2<f32>, Option<Arra
         }
     };
     vec![of(&truth.kernel), of(&permuted)]
-}
-
-/// What is wrong with the dense layer after a candidate.
-fn projection_fault(truth: &Tf1Cell, candidate: &KerasCell) -> Option<Fault> {
-    match (&truth.projection, &candidate.output_projection) {
-        (None, None) => None,
-        (Some(_), None) => Some(Fault::ProjectionDropped),
-        (Some(right), Some(found)) if right.dim() == found.dim() => {
-            let count = right.iter().zip(found).filter(|(a, b)| !same_weight(**a, **b)).count();
-            (count > 0).then_some(Fault::ProjectionDiffers { count, of: right.len() })
-        }
-        (right, Some(found)) => Some(Fault::ShapeMismatch {
-            what: "the dense layer after the LSTM".to_owned(),
-            expected: right.as_ref().map_or(vec![], |r| r.shape().to_vec()),
-            found: found.shape().to_vec(),
-        }),
-    }
 }
 
 fn shapes_of(cell: &KerasCell) -> [&[usize]; 3] {

@@ -61,7 +61,8 @@ fn the_oracle_computes_what_tensorflow_computes() {
 /// The same distances must be large where a transform or a normalisation is not what it should be.
 #[test]
 fn a_slightly_wrong_cell_is_far_from_tensorflow() {
-    let wrong: [(&str, fn(&mut Tf1Cell)); 8] = [
+    type Plant = fn(&mut Tf1Cell);
+    let wrong: [(&str, Plant); 8] = [
         ("cells/float64_cifg", |c| c.exact.as_mut().unwrap().bias[0] += 1e-9),
         ("cells/float64_cifg", |c| c.exact.as_mut().unwrap().peepholes.as_mut().unwrap()[0][3] *= 1.0 + 1e-8),
         ("cells/float64_weight_norm", |c| c.exact.as_mut().unwrap().kernel[[8, 3]] *= 1.0 + 1e-8),

@@ -151,7 +151,7 @@ pub(crate) fn measure(
             kills.push(if same {
                 cannot(fault, "both cells hold the same weights")
             } else {
-                seen(fault, margin(other, &few))
+                seen(fault, margin(other, few))
             });
         }
         if never_clipped && !clips.is_empty() {

@@ -347,37 +347,6 @@ fn layers_of_another_shape_are_a_fault() {
 }
 
 #[test]
-fn of_a_projected_cell_both_layers_are_explained() {
-    let mut projected = cell(3, 4, 12);
-    projected.projection = Some(Array2::from_shape_fn((4, 2), |(r, c)| 0.5 - (2 * r + c) as f32 / 7.0));
-    projected.kernel = projected.kernel.slice(s![..5, ..]).to_owned();
-    projected.check().unwrap();
-    let right = convert::to_keras(&projected).unwrap();
-    assert_eq!(explain(&projected, &right), []);
-    let of = |change: fn(&mut KerasCell)| {
-        let mut wrong = right.clone();
-        change(&mut wrong);
-        explain(&projected, &wrong).remove(0)
-    };
-    let dropped = of(|k| k.output_projection = None);
-    assert_eq!((names(&dropped), dropped.equal), (vec!["projection-dropped"], true));
-    let other = of(|k| k.output_projection.as_mut().unwrap()[[1, 1]] = 9.0);
-    assert_eq!(other.faults, [Fault::ProjectionDiffers { count: 1, of: 8 }]);
-    let reshaped = of(|k| k.output_projection = Some(Array2::ones((4, 3))));
-    assert_eq!(names(&reshaped), ["shape-mismatch"]);
-    let no_bias = of(|k| k.bias.fill(0.0));
-    assert_eq!(names(&no_bias), ["bias-missing"]);
-    let both = of(|k| {
-        k.output_projection = None;
-        k.bias.fill(0.0);
-    });
-    assert_eq!(names(&both), ["projection-dropped", "bias-missing"]);
-    // A candidate with the recurrent rows of the fused kernel fits no layer of as many units.
-    let cut = of(|k| k.recurrent_kernel = k.recurrent_kernel.slice(s![..2, ..]).to_owned());
-    assert_eq!(names(&cut), ["shape-mismatch"]);
-}
-
-#[test]
 fn column_splits_that_fit_no_layer_are_told_by_their_values() {
     let truth = cell(5, 3, 13);
     let k = &truth.kernel;

@@ -7,6 +7,7 @@ use crate::{KerasCell, Tf1Cell};
 
 /// What a fault does to the conversion of one cell.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "made one at a time, and nearly always a layer")]
 pub enum Injected {
     /// The wrong layer.
     Cell(KerasCell),
