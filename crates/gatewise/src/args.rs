@@ -79,6 +79,10 @@ pub(crate) struct Verify {
     pub(crate) candidate: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) facts: Facts,
+    /// The Keras that will run the candidate, where the file does not say: the two mean different functions by
+    /// hard_sigmoid.
+    #[arg(long, value_name = "MAJOR", help_heading = "What the files cannot say")]
+    pub(crate) keras: Option<KerasMajor>,
     /// Where to run: auto, cpu, gpu, or wgpu:N as listed by `gatewise devices`.
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Comparison")]
     pub(crate) device: Choice,
@@ -197,6 +201,15 @@ pub(crate) enum KerasMajor {
     /// Keras 3.
     #[value(name = "3")]
     Three,
+}
+
+impl KerasMajor {
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            KerasMajor::Two => 2,
+            KerasMajor::Three => 3,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -114,12 +114,25 @@ pub(crate) fn match_layers(
     subjects: &[Subject],
     map: &Map,
     has_graph: bool,
+    keras: Option<u32>,
 ) -> Result<(Vec<Candidate>, Vec<String>), CliError> {
     let file = &opened.file;
     let mut dense = opened.dense.iter();
     let misfit = |problem: String| CliError::Candidate { file: path.to_owned(), problem };
     let mut notes = notes(file);
-    let major = keras_major(file, &mut notes);
+    if file.layers.iter().flat_map(|l| l.kind.lstms()).any(|l| l.config.is_none()) {
+        notes.insert(
+            0,
+            "the file holds weights only and says nothing of activations: those of gatewise's own conversion are assumed"
+                .to_owned(),
+        );
+    }
+    let major = keras_major(file, keras, &mut notes);
+    let hard = |cell: &KerasCell| is_hard(cell.activation) || is_hard(cell.recurrent_activation);
+    let without_config = || file.layers.iter().flat_map(|l| l.kind.lstms()).any(|l| l.config.is_none());
+    if subjects.iter().any(|s| s.keras.cells().into_iter().any(hard)) && without_config() {
+        notes.push(hard_sigmoid_note(file, keras, major));
+    }
     let needed: Vec<Needed<'_>> = subjects.iter().flat_map(|s| matching::needed(s, map)).collect();
     let chosen = matching::choose(&needed, file, false).map_err(misfit)?;
     let left: Vec<&str> =
@@ -234,11 +247,6 @@ fn merges<C>(network: &Network<C>) -> Vec<(Merge, bool)> {
 pub(crate) fn notes(file: &KerasFile) -> Vec<String> {
     let mut notes = vec![];
     let halves = || file.layers.iter().flat_map(|l| l.kind.lstms());
-    if halves().any(|l| l.config.is_none()) {
-        notes.push(
-            "the file holds weights only and says nothing of activations: those of gatewise's own conversion are assumed".to_owned(),
-        );
-    }
     if !file.order_known {
         let taken = match file.format {
             keras_file::Format::Npz | keras_file::Format::Safetensors => "they are taken in the order of their names",
@@ -281,17 +289,28 @@ pub(crate) fn notes(file: &KerasFile) -> Vec<String> {
     notes
 }
 
-/// The major version of the Keras whose functions the file's names mean.
-pub(crate) fn keras_major(file: &KerasFile, notes: &mut Vec<String>) -> u32 {
-    let stated = file.keras_version.as_deref().and_then(|v| v.split('.').next()?.parse().ok());
-    let names_hard_sigmoid = file.layers.iter().flat_map(|l| l.kind.lstms()).any(uses_hard_sigmoid);
-    let major = stated.unwrap_or(2);
-    if names_hard_sigmoid {
-        let from = if stated.is_some() { "by the file's keras_version" } else { "the file states no keras_version" };
-        let formula = if major >= 3 { "x/6 + 0.5" } else { "0.2x + 0.5" };
-        notes.push(format!("hard_sigmoid is taken as Keras {major}'s, {formula} ({from})"));
+/// The major version of the Keras whose functions the file's names mean: the user's word, else the file's, else 2.
+pub(crate) fn keras_major(file: &KerasFile, said: Option<u32>, notes: &mut Vec<String>) -> u32 {
+    let major = said.or(file.keras_major).unwrap_or(2);
+    if file.layers.iter().flat_map(|l| l.kind.lstms()).any(uses_hard_sigmoid) {
+        notes.push(hard_sigmoid_note(file, said, major));
     }
     major
+}
+
+fn hard_sigmoid_note(file: &KerasFile, said: Option<u32>, major: u32) -> String {
+    let from = match (said, &file.keras_version, file.keras_major) {
+        (Some(_), ..) => "by --keras",
+        (None, Some(_), _) => "by the file's keras_version",
+        (None, None, Some(_)) => "by what the file's writer is known by",
+        (None, None, None) => "the file does not say which Keras it is for: --keras does",
+    };
+    let formula = if major >= 3 { "x/6 + 0.5" } else { "0.2x + 0.5" };
+    format!("hard_sigmoid is taken as Keras {major}'s, {formula} ({from})")
+}
+
+fn is_hard(function: Activation) -> bool {
+    matches!(function, Activation::HardSigmoidKeras2 | Activation::HardSigmoidKeras3)
 }
 
 fn uses_hard_sigmoid(lstm: &Lstm) -> bool {
@@ -311,8 +330,11 @@ fn cell(lstm: &Lstm, expected: &KerasCell, backwards: bool, keras_major: u32) ->
     let mut cell = KerasCell::new(kernel, recurrent_kernel, bias).map_err(|e| e.to_string())?;
     match &lstm.config {
         None => {
-            cell.activation = expected.activation;
-            cell.recurrent_activation = expected.recurrent_activation;
+            // The model that loads the weights names the right functions, and gets what its Keras means by them.
+            let meant =
+                |function: Activation| Activation::from_keras(function.keras_name(), keras_major).unwrap_or(function);
+            cell.activation = meant(expected.activation);
+            cell.recurrent_activation = meant(expected.recurrent_activation);
         }
         Some(config) => {
             let known = |what: &str, name: &str| {

@@ -23,7 +23,8 @@ pub(crate) fn run(args: &args::Convert) -> Result<Code, CliError> {
     let mut written: Vec<Written> = subjects.iter().map(|subject| layers::of(subject, &mut names)).collect();
     let made = match &args.into {
         Some(model) => {
-            let filled = into::fill(model, &subjects, &opened.map, &opened.store)?;
+            let filled =
+                into::fill(model, &subjects, &opened.map, &opened.store, args.keras.map(args::KerasMajor::number))?;
             for (written, names) in written.iter_mut().zip(&filled.layers) {
                 written.rename(names);
             }

@@ -22,13 +22,19 @@ pub(crate) struct Filled {
 }
 
 /// The bytes of `model` with the weights of `subjects`, and those of other layers that the map names.
-pub(crate) fn fill(model: &Path, subjects: &[Subject], map: &Map, store: &Store) -> Result<Filled, CliError> {
+pub(crate) fn fill(
+    model: &Path,
+    subjects: &[Subject],
+    map: &Map,
+    store: &Store,
+    keras: Option<u32>,
+) -> Result<Filled, CliError> {
     let misfit = |problem: String| CliError::Into { file: model.to_owned(), problem };
     let failed = |source| CliError::File { doing: "reading", file: model.to_owned(), source };
     let bytes = std::fs::read(model).map_err(failed)?;
     let file = keras_file::decode(bytes.clone()).map_err(|e| e.in_file(model))?;
     let mut notes = vec![];
-    let major = candidate::keras_major(&file, &mut notes);
+    let major = candidate::keras_major(&file, keras, &mut notes);
 
     let needed: Vec<Needed<'_>> = subjects.iter().flat_map(|s| matching::needed(s, map)).collect();
     let chosen = matching::choose(&needed, &file, true).map_err(misfit)?;

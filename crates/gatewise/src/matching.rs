@@ -185,6 +185,7 @@ mod tests {
         KerasFile {
             format: Format::Weights,
             keras_version: None,
+            keras_major: None,
             layers,
             other_layers: vec![],
             order_known: true,

@@ -250,6 +250,7 @@ pub(crate) fn layers_of_objects(path: &Path) -> Result<Option<OpenedFile>, CliEr
     let file = KerasFile {
         format: keras_file::Format::Weights,
         keras_version: None,
+        keras_major: None,
         layers,
         other_layers: vec![],
         slots: vec![],
@@ -298,7 +299,7 @@ impl Store {
 /// A Keras file: a variable for every array of its LSTM layers.
 fn of_keras(path: &Path, file: &KerasFile) -> Result<Store, CliError> {
     let mut notes = candidate::notes(file);
-    let major = candidate::keras_major(file, &mut notes);
+    let major = candidate::keras_major(file, None, &mut notes);
     // Legacy weights of tf.keras in TensorFlow 1.x say so, those of Keras before it by a version below 2.3.
     let version = file.keras_version.as_deref().unwrap_or_default();
     let is_old = version.contains("-tf") && version.starts_with("2.2")

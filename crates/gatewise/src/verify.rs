@@ -29,8 +29,14 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
         None => (subjects.iter().map(own_conversion).collect(), "gatewise conversion, in memory".to_owned(), vec![]),
         Some(path) => {
             let opened_file = candidate::open(path)?;
-            let (candidates, more) =
-                candidate::match_layers(path, &opened_file, &subjects, &opened.map, store.graph.is_some())?;
+            let (candidates, more) = candidate::match_layers(
+                path,
+                &opened_file,
+                &subjects,
+                &opened.map,
+                store.graph.is_some(),
+                args.keras.map(args::KerasMajor::number),
+            )?;
             notes.extend(more);
             (candidates, opened_file.format, opened_file.files)
         }

@@ -41,6 +41,8 @@ pub(crate) struct Contents {
     pub(crate) other_layers: Vec<OtherLayer>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) order_unknown: bool,
+    /// The layers carry their names, as Keras 3 alone writes them into weights.
+    pub(crate) named_layers: bool,
 }
 
 impl Contents {
@@ -78,6 +80,9 @@ pub struct KerasFile {
     pub format: Format,
     /// `keras_version` as the file states it; `.weights.h5` files never do.
     pub keras_version: Option<String>,
+    /// The major version of the Keras that wrote it, by `keras_version` or by what it alone writes; `None` if nothing
+    /// tells.
+    pub keras_major: Option<u32>,
     /// The LSTM layers in the order data flows through the model: for parallel branches, branch by
     /// branch in the order of the model's outputs. Without a configuration, the order of the file.
     pub layers: Vec<Layer>,

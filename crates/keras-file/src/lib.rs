@@ -309,9 +309,11 @@ fn version(root: &Node<'_>, weights: &Node<'_>) -> Result<Option<String>, Proble
 }
 
 fn keras_file(format: Format, keras_version: Option<String>, contents: Contents) -> KerasFile {
+    let stated = keras_version.as_deref().and_then(|v| v.split('.').next()?.parse().ok());
     KerasFile {
         format,
         keras_version,
+        keras_major: stated.or(contents.named_layers.then_some(3)),
         layers: contents.layers,
         other_layers: contents.other_layers,
         slots: contents.slots,

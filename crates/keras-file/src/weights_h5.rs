@@ -164,6 +164,7 @@ fn unconfigured(node: &Node<'_>, stem: &str, path: &str, contents: &mut Contents
         Some(vars) => vars.text("name")?,
         None => None,
     };
+    contents.named_layers |= name.is_some();
     let name = name.unwrap_or_else(|| path.to_owned());
     if node.child("forward_layer")?.is_some() {
         if holds_lstm(node, "forward_layer", false)? {

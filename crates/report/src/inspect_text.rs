@@ -14,11 +14,20 @@ pub fn inspect(document: &Inspect, style: Style) -> String {
         .map_or_else(String::new, |v| format!(", graph of TensorFlow {}", printable(v)));
     let _ = writeln!(
         out,
-        "{}  checkpoint {}{version}",
+        "{}  {}{version}",
         style.heading(&printable(&document.path)),
-        document.format.to_uppercase()
+        match document.format.as_str() {
+            "v1" | "v2" => format!("checkpoint {}", document.format.to_uppercase()),
+            other => other.to_owned(),
+        }
     );
-    let _ = writeln!(out, "{} variables, every checksum verified", document.variables.len());
+    // HDF5 and frozen graphs have no checksums over their values.
+    let verified = if matches!(document.format.as_str(), "v1" | "v2" | "saved-model" | "tf2-checkpoint") {
+        ", every checksum verified"
+    } else {
+        ""
+    };
+    let _ = writeln!(out, "{} variables{verified}", document.variables.len());
 
     let _ = writeln!(out, "\n{}", style.heading("LSTMs"));
     if document.lstms.is_empty() {

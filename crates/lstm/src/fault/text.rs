@@ -93,7 +93,7 @@ impl Fault {
                 "the bias is half of what it should be: one of the two halves of a CuDNNLSTM layer's bias".into()
             }
             Fault::BiasMissing => "the bias of the cell is not in the layer, which has zeros or no bias".into(),
-            Fault::RecurrentActivation { found } => format!("the gates use {found} instead of sigmoid"),
+            Fault::RecurrentActivation { found } => format!("the gates use {found}, which is not what the cell's use"),
             Fault::HardSigmoidDefinition { found } => format!("hard_sigmoid is computed as {found}"),
             Fault::Activation { found } => {
                 format!("candidate and output use {found}, which is not the cell's activation")
@@ -269,9 +269,8 @@ impl Fault {
             Fault::BiasHalfDropped => "half of the bias".into(),
             Fault::BiasMissing => "no bias".into(),
             Fault::RecurrentActivation { found } => format!("{found} for the gates"),
-            Fault::HardSigmoidDefinition { found } | Fault::Activation { found } => {
-                format!("{found} for candidate and output")
-            }
+            Fault::HardSigmoidDefinition { found } => format!("the other definition of hard sigmoid, {found}"),
+            Fault::Activation { found } => format!("{found} for candidate and output"),
             Fault::PrecisionReduced(precision) => format!("weights rounded to {}", precision.as_str()),
             Fault::BackwardNotReversed => "the layer reading in the wrong direction".into(),
             Fault::WeightsDiffer(d) if d.count == 1 => format!("one weight off by {:e}", change(d.expected, d.found)),
