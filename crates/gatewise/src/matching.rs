@@ -140,8 +140,8 @@ fn in_order<'f>(needs: &[&Needed<'_>], layers: &[&'f Layer]) -> Result<Vec<&'f L
     }
     let mut taken = vec![];
     let mut layer = 0;
-    for need in 0..n {
-        while ways[need][layer + 1] == 1 {
+    for ways in &ways[..n] {
+        while ways[layer + 1] == 1 {
             layer += 1;
         }
         taken.push(layers[layer]);
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    fn need(name: &str, input: usize, units: usize, wanted: Option<&str>) -> Needed<'_> {
+    fn need<'a>(name: &'a str, input: usize, units: usize, wanted: Option<&str>) -> Needed<'a> {
         Needed { slot: Slot::Single, cells: vec![(name, input, units)], wanted: wanted.map(str::to_owned) }
     }
 

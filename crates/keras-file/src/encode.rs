@@ -56,7 +56,16 @@ pub(crate) fn encode(chains: &[Vec<Layer>], target: Target, generation: Generati
     }
     match target {
         Target::LegacyWeights => legacy_h5::tree(&weighted, Generation::Any.keras_version()).into_bytes(),
-        Target::Weights => weights_h5::tree(weights_h5::Layers::Weighted(&weighted)).into_bytes(),
+        Target::Weights => {
+            // Names are how a reader knows Keras 3, by whose hard_sigmoid weights made for Keras 2's are wrong.
+            let hard = |lstm: &&crate::layer::Lstm| {
+                let config = lstm.config.as_ref();
+                config.is_some_and(|c| c.activation == "hard_sigmoid" || c.recurrent_activation == "hard_sigmoid")
+            };
+            let named = generation == Generation::Three
+                || !chains.iter().flatten().flat_map(|l| l.kind.lstms()).any(|l| hard(&l));
+            weights_h5::tree(weights_h5::Layers::Weighted(&weighted), named).into_bytes()
+        }
         Target::Keras => keras(&graph, generation),
         Target::Npz => npz::write(&naming::arrays(&weighted)),
         Target::Safetensors => Ok(safetensors::write(&naming::arrays(&weighted))),
@@ -82,7 +91,7 @@ fn keras(graph: &Graph<'_>, generation: Generation) -> Result<Vec<u8>, Problem> 
         true => weights_h5::Layers::Weighted(&weighted),
         false => weights_h5::Layers::Functional { nodes: &nodes, flip_is_layer: generation == Generation::Two },
     };
-    let weights = weights_h5::tree(layers).into_bytes()?;
+    let weights = weights_h5::tree(layers, true).into_bytes()?;
     let config = model_json(graph, &order, &widths, generation).to_string();
     archive::pack(generation.keras_version(), &config, &weights)
 }

@@ -14,15 +14,18 @@ pub(crate) enum Layers<'s, 'a> {
     Functional { nodes: &'s [&'s Node<'a>], flip_is_layer: bool },
 }
 
-/// The root of a file with these layers.
-pub(crate) fn tree<'a>(layers: Layers<'_, 'a>) -> Tree<'a> {
+/// The root of a file with these layers. `named` gives them the names that Keras 3 writes, and does without.
+pub(crate) fn tree<'a>(layers: Layers<'_, 'a>, named: bool) -> Tree<'a> {
     let mut root = Tree::default();
     // Every object has a group `vars`, also an empty one: Keras 2 stops where one is missing.
     root.group("vars");
     let mut numbering = Numbering::default();
     let mut put = |name: &str, class: &str, layer: Option<Weighted<'a>>| {
         let group = root.group(&format!("layers/{}", numbering.next(class)));
-        group.group("vars").text("name", name);
+        let vars = group.group("vars");
+        if named {
+            vars.text("name", name);
+        }
         if let Some(layer) = layer {
             arrays(group, name, layer);
         }
