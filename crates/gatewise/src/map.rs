@@ -98,7 +98,6 @@ pub(crate) struct MappedPeepholes {
 
 /// A layer that is no LSTM: Dense or Embedding.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct MappedLayer {
     /// The layer of the Keras file.
     pub(crate) keras: String,

@@ -92,6 +92,18 @@ pub(crate) fn choose<'f>(needed: &[Needed<'_>], file: &'f KerasFile, spare: bool
         ));
     }
     if free.len() == open.len() {
+        // A file that numbers the layers of each class apart keeps the order within a class only.
+        let mut free = free;
+        if !file.order_known {
+            let is_pair = |layer: &Layer| matches!(layer.kind, LayerKind::Bidirectional { .. });
+            let mut sorted = vec![];
+            for need in open.iter().map(|i| &needed[*i]) {
+                let wanted = need.slot == Slot::Pair;
+                let at = free.iter().position(|layer| is_pair(layer) == wanted).unwrap_or(0);
+                sorted.push(free.remove(at));
+            }
+            free = sorted;
+        }
         for (index, layer) in open.into_iter().zip(free) {
             chosen[index] = Some(layer);
         }

@@ -1,0 +1,335 @@
+//! What files may be converted from and into: Keras files and object checkpoints as sources, a user's own model, maps,
+//! moving averages, and cells that Keras cannot express.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{Run, gatewise, golden};
+use keras_file::{Layer, LayerKind, Lstm};
+use tempfile::TempDir;
+
+fn run(arguments: &[&str], paths: &[&Path]) -> Run {
+    let mut all: Vec<&std::ffi::OsStr> = vec![];
+    let mut paths = paths.iter();
+    for argument in arguments {
+        all.push(if *argument == "{}" { paths.next().unwrap().as_os_str() } else { argument.as_ref() });
+    }
+    assert!(paths.next().is_none(), "as many places as paths");
+    gatewise(all)
+}
+
+const SMALL: [&str; 7] = ["--device", "cpu", "--sequences", "8", "--timesteps", "8", "--quiet"];
+
+fn verify(source: &Path, candidate: &Path, more: &[&str]) -> Run {
+    let arguments: Vec<&str> = ["verify", "{}", "{}"].into_iter().chain(SMALL).chain(more.iter().copied()).collect();
+    run(&arguments, &[source, candidate])
+}
+
+fn beside(path: &str) -> PathBuf {
+    golden("..").join(path)
+}
+
+fn in_crate(path: &str) -> PathBuf {
+    golden("../../crates").join(path)
+}
+
+/// Each file of a Keras as the source, the others as candidates: they hold the same weights.
+#[test]
+fn keras_files_and_object_checkpoints_are_sources_too() {
+    for case in ["basic", "bidirectional", "keras_tf1_hard_sigmoid"] {
+        let folder = golden(case).join("keras2");
+        let files = ["model.h5", "model.keras", "model.weights.h5", "legacy_weights.h5", "tf2_checkpoint"];
+        for source in files {
+            for candidate in ["model.h5", "tf2_train_checkpoint"] {
+                // What only weights hold is said by the user.
+                let says = if case.starts_with("keras_tf1") {
+                    ["--recurrent-activation", "hard_sigmoid"]
+                } else {
+                    ["--recurrent-activation", "sigmoid"]
+                };
+                let weights_only = !matches!(source, "model.h5" | "model.keras");
+                let says: &[&str] = if weights_only { &says } else { &[] };
+                let run = verify(&folder.join(source), &folder.join(candidate), says);
+                run.expect_code(0, &format!("{case}: {source} against {candidate}"));
+            }
+        }
+    }
+    let inspected = run(&["inspect", "{}", "--format", "json"], &[&golden("bidirectional").join("keras3/model.keras")]);
+    inspected.expect_code(0, "inspect a .keras file");
+    let document = inspected.json();
+    assert_eq!((document["format"].as_str(), document["lstms"].as_array().map(Vec::len)), (Some("keras"), Some(2)));
+    let lstm = &document["lstms"][1];
+    assert_eq!(
+        (lstm["direction"].as_str(), lstm["forget_bias"]["source"].as_str()),
+        (Some("backward"), Some("in-bias"))
+    );
+    assert_eq!(lstm["recurrent_activation"]["source"], "config");
+}
+
+#[test]
+fn saved_models_of_both_kerases_are_found_through_their_objects() {
+    let objects = in_crate("tf-checkpoint/tests/object_checkpoints");
+    for both in ["keras2_save_weights", "keras2_train_checkpoint", "keras2_saved_model", "keras3_saved_model"] {
+        verify(&objects.join(both), &objects.join(both), &["--recurrent-activation", "sigmoid"]).expect_code(0, both);
+    }
+    // Trained in between.
+    verify(
+        &objects.join("keras2_save_weights"),
+        &objects.join("keras2_train_checkpoint"),
+        &["--recurrent-activation", "sigmoid"],
+    )
+    .expect_code(1, "other weights");
+    for folder in ["keras3_saved_model", "keras3_train_checkpoint"] {
+        let inspected = run(&["inspect", "{}", "--format", "json"], &[&objects.join(folder)]);
+        inspected.expect_code(0, folder);
+        assert_eq!(inspected.json()["lstms"].as_array().unwrap().len(), 3, "{folder}: an LSTM and a pair");
+    }
+}
+
+/// A CuDNNLSTM as stored, and the LSTM that gatewise makes of it.
+#[test]
+fn cudnn_and_keras_1_layers_become_lstms() {
+    let folder = TempDir::new().unwrap();
+    for source in ["old/cudnn_stack.model.h5", "old/cudnn_both_ways.legacy.h5", "old/keras1_real.model.h5"] {
+        let source = in_crate("keras-file/tests/models").join(source);
+        let output = folder.path().join("out.weights.h5");
+        let says: &[&str] =
+            if source.to_string_lossy().contains("legacy") { &["--recurrent-activation", "sigmoid"] } else { &[] };
+        let arguments: Vec<&str> = ["convert", "{}", "-o", "{}", "--quiet"].iter().chain(says).copied().collect();
+        run(&arguments, &[&source, &output]).expect_code(0, "convert");
+        verify(&source, &output, says).expect_code(0, &source.display().to_string());
+    }
+}
+
+/// Only the bytes of the replaced arrays differ, and what is in their place is right.
+#[test]
+fn a_model_of_the_users_keeps_all_but_what_is_replaced() {
+    let folder = TempDir::new().unwrap();
+    let source = golden("seed_names");
+    let map = folder.path().join("map.toml");
+    std::fs::write(&map, "[[lstm]]\nname = \"lstm/basic_lstm_cell\"\nkeras = \"reader\"\n\n[[layer]]\nkeras = \"answer\"\nkernel = \"output_layer/kernel\"\nbias = \"output_layer/bias\"\n").unwrap();
+    for model in ["keras2.h5", "keras2.keras", "keras3.keras", "keras3.weights.h5"] {
+        let (_, extension) = model.split_once('.').unwrap();
+        let model = beside("models").join(model);
+        let output = folder.path().join(format!("filled.{extension}"));
+        let named = extension != "weights.h5" || model.ends_with("keras3.weights.h5");
+        assert!(named);
+        run(
+            &["convert", "{}", "-o", "{}", "--into", "{}", "--map", "{}", "--quiet"],
+            &[&source, &output, &model, &map],
+        )
+        .expect_code(0, &model.display().to_string());
+        let (before, after) = (std::fs::read(&model).unwrap(), std::fs::read(&output).unwrap());
+        assert_eq!(before.len(), after.len());
+        let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+        // 48,400 weights of the LSTM and 1,010 of the Dense layer, four bytes each, and a checksum written twice.
+        assert!(changed > 100_000 && changed <= 4 * (48_400 + 1_010) + 8, "{changed} bytes differ");
+        verify(&source, &output, &[]).expect_code(0, &output.display().to_string());
+        let dense = keras_file::read_other_array(&output, "answer", "kernel").unwrap();
+        let expected = tf_checkpoint::Checkpoint::open(&source).unwrap().read("output_layer/kernel").unwrap();
+        assert_eq!(dense.data, expected.to_f32().unwrap());
+    }
+    // What does not fit is refused, and nothing written.
+    let output = folder.path().join("never.keras");
+    let model = beside("models/keras3.keras");
+    let refused = run(&["convert", "{}", "-o", "{}", "--into", "{}"], &[&golden("multi"), &output, &model]);
+    refused.expect_code(2, "two LSTMs into a model with one");
+    std::fs::write(&map, "[[layer]]\nkeras = \"nothing\"\nkernel = \"output_layer/kernel\"\n").unwrap();
+    let unknown = run(&["convert", "{}", "-o", "{}", "--into", "{}", "--map", "{}"], &[&source, &output, &model, &map]);
+    unknown.expect_code(2, "a layer that is not there");
+    std::fs::write(&map, "[[layer]]\nkeras = \"answer\"\nkernel = \"output_layer/bias\"\n").unwrap();
+    let misfit = run(&["convert", "{}", "-o", "{}", "--into", "{}", "--map", "{}"], &[&source, &output, &model, &map]);
+    misfit.expect_code(2, "a bias for a kernel");
+    assert!(!output.exists());
+    let texts = [refused.stderr, unknown.stderr, misfit.stderr].join("\n");
+    insta::assert_snapshot!(common::redacted(&texts, &[(folder.path(), "FOLDER")]));
+}
+
+#[test]
+fn a_template_is_a_map_that_finds_the_same() {
+    let folder = TempDir::new().unwrap();
+    let map = folder.path().join("map.toml");
+    for case in
+        ["multi", "stack_bidirectional", "cells/bidirectional_multi", "cells/residual", "peephole", "cells/glstm"]
+    {
+        let template = run(&["inspect", "{}", "--format", "map"], &[&golden(case)]);
+        template.expect_code(0, case);
+        std::fs::write(&map, &template.stdout).unwrap();
+        let lstms = |run: Run| run.json()["lstms"].clone();
+        let plain = lstms(run(&["inspect", "{}", "--format", "json"], &[&golden(case)]));
+        let mut mapped = lstms(run(&["inspect", "{}", "--format", "json", "--map", "{}"], &[&golden(case), &map]));
+        // What the map says is the user's word now.
+        for (plain, mapped) in plain.as_array().unwrap().iter().zip(mapped.as_array_mut().unwrap()) {
+            for fact in ["forget_bias", "activation"] {
+                assert_eq!(mapped[fact]["value"], plain[fact]["value"], "{case}");
+                mapped[fact] = plain[fact].clone();
+            }
+        }
+        assert_eq!(mapped, plain, "{case}");
+    }
+}
+
+#[test]
+fn a_map_says_which_layer_is_whose_and_its_mistakes_are_named() {
+    let folder = TempDir::new().unwrap();
+    let (map, output) = (folder.path().join("map.toml"), folder.path().join("out.npz"));
+    let twins = golden("twins");
+    run(&["convert", "{}", "-o", "{}", "--quiet"], &[&twins, &output]).expect_code(0, "convert");
+    let names: Vec<String> = {
+        let document = run(&["inspect", "{}", "--format", "json"], &[&twins]).json();
+        document["lstms"].as_array().unwrap().iter().map(|l| l["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let write = |layers: [&str; 2]| {
+        let table = |(name, layer): (&String, &str)| format!("[[lstm]]\nname = \"{name}\"\nkeras = \"{layer}\"\n");
+        std::fs::write(&map, names.iter().zip(layers).map(table).collect::<String>()).unwrap();
+    };
+    let judged = || {
+        let arguments: Vec<&str> = ["verify", "{}", "{}", "--map", "{}"].into_iter().chain(SMALL).collect();
+        run(&arguments, &[&twins, &output, &map])
+    };
+    write(["lstm", "lstm_1"]);
+    judged().expect_code(0, "each twin with its own layer");
+    write(["lstm_1", "lstm"]);
+    let exchanged = judged();
+    exchanged.expect_code(1, "the twins exchanged");
+    assert!(exchanged.stdout.contains("another LSTM of this checkpoint"), "{}", exchanged.stdout);
+    let mut texts = vec![];
+    for text in [
+        "[[lstm]]\nname = \"nothing\"\n",
+        "[[lstm]]\nname = \"x\"\nkernel = \"no/such/kernel\"\nbias = \"b\"\n",
+        "[[lstm]]\nname = \"x\"\nkernal = \"k\"\n",
+        "[[lstm]]\nname = \"x\"\nkernel = \"k\"\ncell = \"GRUCell\"\n",
+        "[[lstm]]\nname = \"x\"\nkernel = \"k\"\nlayer = 3\n",
+        "not a map",
+    ] {
+        std::fs::write(&map, text).unwrap();
+        let failed = judged();
+        failed.expect_code(2, text);
+        texts.push(failed.stderr);
+    }
+    write(["lstm", "lstm_9"]);
+    let failed = judged();
+    failed.expect_code(2, "a layer that is not there");
+    texts.push(failed.stderr);
+    insta::assert_snapshot!(common::redacted(&texts.join("\n"), &[(folder.path(), "FOLDER")]));
+}
+
+#[test]
+fn averages_are_the_users_choice() {
+    let folder = TempDir::new().unwrap();
+    let source = golden("trained_adam_ema");
+    let open = run(&["convert", "{}", "-o", "{}"], &[&source, &folder.path().join("x.npz")]);
+    open.expect_code(2, "nothing chosen");
+    assert!(open.stderr.contains("say --weights raw or --weights ema"), "{}", open.stderr);
+    assert!(!folder.path().join("x.npz").exists());
+    let files = ["raw", "ema"].map(|which| {
+        let output = folder.path().join(format!("{which}.npz"));
+        run(&["convert", "{}", "-o", "{}", "--quiet", "--weights", which], &[&source, &output]).expect_code(0, which);
+        verify(&source, &output, &["--weights", which]).expect_code(0, which);
+        output
+    });
+    let mixed = verify(&source, &files[1], &["--weights", "raw"]);
+    mixed.expect_code(1, "averages for weights");
+    assert!(mixed.stdout.contains("moving average"), "{}", mixed.stdout);
+    // What real Keras made of the case are the weights as trained.
+    verify(&source, &golden("trained_adam_ema").join("keras3/model.keras"), &["--weights", "raw"])
+        .expect_code(0, "raw");
+    let document = run(&["inspect", "{}", "--format", "json"], &[&source]).json();
+    assert_eq!(document["lstms"][0]["averages"], serde_json::json!({ "used": "raw", "open": true }));
+}
+
+/// A plain layer with the weights of `found` and nothing of what Keras lacks, as a converter by hand would write it.
+fn plain_layer(source: &Path, output: &Path) {
+    let checkpoint = tf_checkpoint::Checkpoint::open(source).unwrap();
+    let graph = checkpoint.graph().unwrap();
+    let given = lstm::detect::Given::default();
+    let detection = lstm::detect::detect(checkpoint.variables(), graph.as_ref(), &given).unwrap();
+    let layers = detection.networks[0]
+        .network
+        .cells()
+        .into_iter()
+        .enumerate()
+        .map(|(index, found)| {
+            let cell = lstm::detect::load(found, |name| checkpoint.read(name)).unwrap();
+            let (keras, _) = lstm::convert::nearest(&cell);
+            let array = |shape: &[usize], data: Vec<f32>| keras_file::Array::float32(shape.to_vec(), data);
+            let kind = LayerKind::Lstm(Lstm {
+                kernel: array(keras.kernel.shape(), keras.kernel.iter().copied().collect()),
+                recurrent_kernel: array(
+                    keras.recurrent_kernel.shape(),
+                    keras.recurrent_kernel.iter().copied().collect(),
+                ),
+                bias: Some(array(keras.bias.shape(), keras.bias.to_vec())),
+                config: None,
+                stored: keras_file::Stored::Plain,
+            });
+            Layer { name: format!("lstm_{index}"), kind }
+        })
+        .collect();
+    std::fs::write(output, keras_file::encode(&[layers], keras_file::Target::Npz).unwrap()).unwrap();
+}
+
+#[test]
+fn what_keras_cannot_express_is_still_compared_with_a_candidate() {
+    let folder = TempDir::new().unwrap();
+    let output = folder.path().join("plain.npz");
+    let mut texts = vec![];
+    for (case, fault) in [("peephole", "peephole-dropped"), ("cell_clip", "clip-ignored")] {
+        plain_layer(&golden(case), &output);
+        let arguments: Vec<&str> = ["verify", "{}", "{}", "--format", "json"].into_iter().chain(SMALL).collect();
+        let judged = run(&arguments, &[&golden(case), &output]);
+        judged.expect_code(1, case);
+        let document = judged.json();
+        assert_eq!(document["lstms"][0]["diagnosis"][0]["fault"], fault, "{case}");
+        assert!(document["lstms"][0]["max_abs"].as_f64().unwrap() > 1e-3, "how far the plain layer is from the truth");
+        texts.push(format!("{case}: {}", document["notes"]));
+    }
+    // A clip that the state never reaches changes nothing, for inputs like these.
+    let case = golden("cells/clip_never_binds");
+    plain_layer(&case, &output);
+    let arguments: Vec<&str> = ["verify", "{}", "{}", "--format", "json"].into_iter().chain(SMALL).collect();
+    let judged = run(&arguments, &[&case, &output]);
+    judged.expect_code(0, "a clip of 50");
+    let document = judged.json();
+    assert!(document["notes"].to_string().contains("holds for inputs like these only"), "{}", document["notes"]);
+    texts.push(format!("clip_never_binds: {}", document["notes"]));
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
+/// ELMo's weights are HDF5 that Keras did not write, textgenrnn's are a CuDNNLSTM's.
+#[test]
+fn real_hdf5_files_are_converted() {
+    let Some(real) = golden::real_dir("real_hdf5_files_are_converted") else { return };
+    let folder = TempDir::new().unwrap();
+    let output = folder.path().join("out.weights.h5");
+    for (file, says) in [
+        ("elmo-fixture-h5/lm_weights.hdf5", &["--lstm", "RNN_0"][..]),
+        ("textgenrnn-h5/textgenrnn_weights.hdf5", &[]),
+        ("textgenrnn-h5/textgenrnn_weights_2017.hdf5", &["--recurrent-activation", "hard_sigmoid"]),
+        ("keras-object-graph-tf1", &[]),
+        ("ge2e-projection-tf18", &[]),
+    ] {
+        let source = real.join(file);
+        let arguments: Vec<&str> = ["convert", "{}", "-o", "{}", "--quiet"].iter().chain(says).copied().collect();
+        let converted = run(&arguments, &[&source, &output]);
+        if file.starts_with("elmo") {
+            // Its language model clips states and projections at 3, which no HDF5 file says: a note has to.
+            assert!(converted.code == 0 || converted.stderr.contains("clip"), "{}", converted.stderr);
+        }
+        converted.expect_code(0, file);
+        verify(&source, &output, says).expect_code(0, file);
+    }
+    // With a map, ELMo's own options can be said: then no Keras LSTM computes it.
+    let map = folder.path().join("map.toml");
+    let source = real.join("elmo-fixture-h5/lm_weights.hdf5");
+    let template = run(&["inspect", "{}", "--format", "map"], &[&source]);
+    template.expect_code(0, "a template of ELMo");
+    let clipped = template
+        .stdout
+        .replace("activation = \"tanh\"", "activation = \"tanh\"\ncell_clip = 3.0\nprojection_clip = 3.0");
+    std::fs::write(&map, clipped).unwrap();
+    let refused = run(&["convert", "{}", "-o", "{}", "--map", "{}"], &[&source, &output, &map]);
+    refused.expect_code(2, "ELMo with its clips");
+    assert!(refused.stderr.contains("clips its projected output to ±3"), "{}", refused.stderr);
+}
