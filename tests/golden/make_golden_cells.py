@@ -195,3 +195,12 @@ case('float64_cifg', dyn(lambda: cifg(u, use_peepholes=True, num_proj=p)),
 case('float64_indy', dyn(lambda: indy(u, dtype=tf.float64)), [cell('rnn/indy_lstm_cell', 'IndyLSTMCell', u, names=('kernel_w', 'bias'), extra=['kernel_u'])], keras='transform', **f64)
 case('float64_glstm', dyn(lambda: glstm(9, number_of_groups=3, num_proj=6)),
      [cell('rnn/glstm_cell', 'GLSTMCell', 9, 6, names=(groups(3), None), projection=(PK, 6), extra=biases)], keras='transform', inp=6, **f64)
+
+# bfloat16 on disk, computed in float32: as mixed precision keeps them.
+def bfloat16_variables(getter, name, shape=None, dtype=None, initializer=None, **rest):
+    return tf.cast(getter(name, shape=shape, dtype=tf.bfloat16, initializer=tf.zeros_initializer(dtype=tf.bfloat16), **rest), tf.float32)
+def mixed(x, sl):
+    with V.variable_scope('', custom_getter=bfloat16_variables, reuse=False):
+        y, st = V.nn.dynamic_rnn(C.LSTMCell(u, num_proj=p), x, dtype=tf.float32)
+    return dict(y=y, h=st.h, c=st.c)
+case('bfloat16', mixed, [cell(one, L, u, projection=(PK, p))], keras='transform')
