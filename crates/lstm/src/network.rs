@@ -126,6 +126,24 @@ impl<C> Network<C> {
         }
     }
 
+    /// The wiring in words: `stack of 2 (bidirectional sum (cell, cell), residual (cell))`. Networks are wired alike if and
+    /// only if these are equal.
+    pub fn wiring(&self) -> String {
+        match self {
+            Network::Cell(_) => "cell".to_owned(),
+            Network::Stack(parts) => {
+                let inner = parts.iter().map(Network::wiring).collect::<Vec<_>>().join(", ");
+                format!("stack of {} ({inner})", parts.len())
+            }
+            Network::Residual(part) => format!("residual ({})", part.wiring()),
+            Network::Bidirectional { forward, backward, merge } => {
+                let merge = if *merge == Merge::Concat { "" } else { merge.as_str() };
+                let space = if merge.is_empty() { "" } else { " " };
+                format!("bidirectional{space}{merge} ({}, {})", forward.wiring(), backward.wiring())
+            }
+        }
+    }
+
     /// The same wiring with each cell replaced, in the order of [`cells`](Self::cells).
     ///
     /// # Errors
@@ -159,6 +177,14 @@ mod tests {
             Network::Stack(vec![Network::Cell("b0"), Network::Cell("b1")]),
         );
         assert_eq!(inside.cells(), [&"f0", &"f1", &"b0", &"b1"]);
+        let summed = |part| Network::Bidirectional {
+            forward: Box::new(Network::Cell("f")),
+            backward: Box::new(part),
+            merge: Merge::Sum,
+        };
+        let residual = Network::Residual(Box::new(summed(Network::Cell("b"))));
+        assert_eq!(residual.wiring(), "residual (bidirectional sum (cell, cell))");
+        assert_eq!(inside.wiring(), "bidirectional (stack of 2 (cell, cell), stack of 2 (cell, cell))");
         assert_eq!(inside.placed_cells()[3].0, Place { layer: 1, direction: Direction::Backward });
     }
 }

@@ -137,6 +137,10 @@ pub fn verify(
         (truth, floor, clips, tf1, keras)
     });
     let alone = alone(subject, lanes, batch);
+    // What cells compute says nothing of what the last ones' outputs are made into.
+    let (right_wiring, wiring) = (subject.expected.wiring(), subject.candidate.wiring());
+    let rewired = (wiring != right_wiring)
+        .then(|| format!("the candidate is wired as {wiring}, the right conversion as {right_wiring}"));
 
     let timesteps = batch.timesteps();
     let expected = subject.expected.cells();
@@ -206,7 +210,7 @@ pub fn verify(
             place,
             input_size: cell.input_size(),
             units: cell.units(),
-            weights: weights::compare(expected[index], candidate[index]),
+            weights: weights::compare(expected[index], candidate[index]).with(rewired.clone()),
             compared: steps.iter().map(|s| s.carried.states().count).sum(),
             expected: (points.rows.len() * (cell.units() + cell.recurrent_size())) as u64,
             sensitivity: sensitivity::measure(

@@ -40,6 +40,12 @@ impl WeightsReport {
             && self.settings.is_empty()
     }
 
+    /// The same with one more difference, in words.
+    pub(crate) fn with(mut self, difference: Option<String>) -> WeightsReport {
+        self.settings.extend(difference);
+        self
+    }
+
     /// Elements compared.
     pub fn count(&self) -> usize {
         self.tensors.iter().map(|t| t.count).sum()

@@ -215,3 +215,17 @@ fn residuals_and_every_way_to_merge_two_directions_pass() {
         assert_eq!(verdict, Verdict::Pass, "{merge:?}: {reasons:?}");
     }
 }
+
+/// Every cell computes what it should, and the network does not: no cell reads the last outputs.
+#[test]
+fn an_output_made_otherwise_fails_though_every_cell_is_right() {
+    let cell = |seed| Network::Cell(random_cell(8, 8, 0.5, seed));
+    let both = |merge| Network::Bidirectional { forward: Box::new(cell(1)), backward: Box::new(cell(2)), merge };
+    for (truth, other) in [(Network::Residual(Box::new(cell(1))), cell(1)), (both(Merge::Sum), both(Merge::Ave))] {
+        let wrong = convert::network_to_keras(&other).unwrap();
+        let (verdict, reasons, reports) = compare(&truth, &wrong);
+        assert_eq!(verdict, Verdict::Fail);
+        assert!(reasons[0].text.starts_with("the candidate is wired as"), "{reasons:?}");
+        assert!(reports[0].steps.iter().all(|s| s.keras_local.within()));
+    }
+}
