@@ -17,7 +17,28 @@ use crate::source::{self, Subject};
 use crate::store::Store;
 use crate::{comparison, devices, other_origin, output, recorded};
 
+/// What a verification found.
+pub(crate) struct Judged {
+    pub(crate) document: document::Verify,
+    pub(crate) verdict: Verdict,
+}
+
 pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
+    let Judged { document, verdict } = judge(args)?;
+    if let Some(path) = &args.report {
+        output::write_whole(path, report::html(&document, &command_line()).as_bytes())?;
+    }
+    let style = args.display.look.style();
+    match args.display.format {
+        Format::Json => output::print_json(&document)?,
+        Format::Human if args.display.look.quiet => output::print(&report::verdict_line(&document, style))?,
+        Format::Human => output::print(&report::verify_text(&document, style))?,
+    }
+    Ok(verdict.into())
+}
+
+/// Verifies without showing anything but progress: one case of a suite, or the whole of `gatewise verify`.
+pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
     let opened = source::find(&args.source, Some(&args.facts))?;
     // Without a candidate there must be a right conversion; with one, the truth is run whatever it is.
     let subjects = if args.candidate.is_some() { opened.load()? } else { opened.load_convertible()? };
@@ -120,16 +141,7 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
             .collect(),
         notes,
     };
-    if let Some(path) = &args.report {
-        output::write_whole(path, report::html(&document, &command_line()).as_bytes())?;
-    }
-    let style = args.display.look.style();
-    match args.display.format {
-        Format::Json => output::print_json(&document)?,
-        Format::Human if args.display.look.quiet => output::print(&report::verdict_line(&document, style))?,
-        Format::Human => output::print(&report::verify_text(&document, style))?,
-    }
-    Ok(verdict.into())
+    Ok(Judged { document, verdict })
 }
 
 /// Every file that the verification reads.
