@@ -8,7 +8,9 @@ use lanes::Choice;
 /// Certify that LSTM weights converted from TensorFlow 1.x to Keras compute the same function.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 pass, 1 fail (parity broken), 2 error (nothing was compared), 3 inconclusive.")]
+#[command(
+    after_help = "Exit codes: 0 pass, 1 fail (parity broken), 2 error (nothing was compared), 3 inconclusive, 130 interrupted."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -24,13 +26,17 @@ pub(crate) enum Command {
     Verify(Verify),
     /// List the devices that lanes can run on.
     Devices(Devices),
+    /// Print what makes a shell complete this program's commands and options.
+    Completions(Completions),
+    /// Print the manual page, or write those of all commands into a folder.
+    Man(Man),
 }
 
 impl Command {
     /// Whether a graphics driver may be asked for adapters.
     pub(crate) fn may_use_a_gpu(&self) -> bool {
         match self {
-            Command::Inspect(_) | Command::Convert(_) => false,
+            Command::Inspect(_) | Command::Convert(_) | Command::Completions(_) | Command::Man(_) => false,
             Command::Verify(verify) => verify.device != Choice::Cpu,
             Command::Devices(_) => true,
         }
@@ -105,6 +111,9 @@ pub(crate) struct Verify {
     /// Also require every carried relative divergence to be at most X; never loosens the derived bound.
     #[arg(long, value_name = "X", value_parser = tolerance, help_heading = "Comparison")]
     pub(crate) rtol: Option<f64>,
+    /// Show every step, not only those that tell most.
+    #[arg(long, help_heading = "Display")]
+    pub(crate) steps: bool,
     /// Also write the result as one HTML file, with pictures.
     #[arg(long, value_name = "FILE.html", help_heading = "Display")]
     pub(crate) report: Option<PathBuf>,
@@ -116,6 +125,20 @@ pub(crate) struct Verify {
 pub(crate) struct Devices {
     #[command(flatten)]
     pub(crate) display: Display,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// A folder for the pages of all commands, made if it is not there; without it, the main page goes to stdout.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// Which LSTMs of which checkpoint.
@@ -306,8 +329,16 @@ impl Look {
             Color::Never => false,
             Color::Auto => std::io::stdout().is_terminal() && !no_color,
         };
-        report::Style { color }
+        report::Style { color, unicode: shows_unicode() }
     }
+}
+
+/// Whether the locale says that the screen, or whatever reads the log, understands UTF-8.
+fn shows_unicode() -> bool {
+    let locale =
+        ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let locale = locale.unwrap_or_default().to_ascii_lowercase();
+    (locale.contains("utf-8") || locale.contains("utf8")) && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -347,6 +378,9 @@ mod tests {
             "gatewise verify model.ckpt",
             "gatewise verify model.ckpt out.keras --device wgpu:1 --sequences 3 --timesteps 2 --seed 7 --atol 1e-5",
             "gatewise devices --color never",
+            "gatewise verify model.ckpt --steps",
+            "gatewise completions zsh",
+            "gatewise man",
         ] {
             assert!(Arguments::try_parse_from(good.split(' ')).is_ok(), "{good}");
         }

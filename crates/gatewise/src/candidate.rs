@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use disk::Disk;
 use keras_file::{Array, KerasFile, LayerKind, Lstm, Role, Stored};
 use lstm::{Activation, Direction, KerasCell, Merge, Network, Place, Tf1Cell};
 use ndarray::{Array1, Array2};
@@ -73,19 +74,19 @@ pub(crate) struct OpenedFile {
 }
 
 /// Reads a candidate: a Keras file, or the layers of an object-based checkpoint or SavedModel of TensorFlow 2.
-pub(crate) fn open(path: &Path) -> Result<OpenedFile, CliError> {
-    if let Some(opened) = store::layers_of_objects(path)? {
+pub(crate) fn open(disk: &Disk, path: &Path) -> Result<OpenedFile, CliError> {
+    if let Some(opened) = store::layers_of_objects(disk, path)? {
         return Ok(opened);
     }
-    let file = keras_file::read(path)?;
+    let file = keras_file::decode(disk.read(path)?).map_err(|e| e.in_file(path))?;
     let format = file.format.as_str().to_owned();
     let files = vec![path.to_owned()];
-    let dense = dense_kernels(path, &file);
+    let dense = dense_kernels(disk, path, &file)?;
     Ok(OpenedFile { file, format, files, dense })
 }
 
 /// The kernels of the dense layers without bias, as far as they can be read: what cannot is no projection.
-fn dense_kernels(path: &Path, file: &KerasFile) -> Vec<Array2<f32>> {
+fn dense_kernels(disk: &Disk, path: &Path, file: &KerasFile) -> Result<Vec<Array2<f32>>, CliError> {
     let mut named: Vec<(&str, &str, &[usize])> = vec![];
     for layer in &file.other_layers {
         let arrays: Vec<_> = file.slots.iter().filter(|s| s.layer == layer.name).collect();
@@ -96,12 +97,14 @@ fn dense_kernels(path: &Path, file: &KerasFile) -> Vec<Array2<f32>> {
             _ => {}
         }
     }
-    let read = |(layer, array, shape): (&str, &str, &[usize])| {
-        let &[inputs, outputs] = shape else { return None };
-        let array = keras_file::read_other_array(path, layer, array).ok()?;
-        Array2::from_shape_vec((inputs, outputs), array.data).ok()
-    };
-    named.into_iter().filter_map(read).collect()
+    let mut kernels = vec![];
+    for (layer, array, shape) in named {
+        let &[inputs, outputs] = shape else { continue };
+        if let Ok(array) = keras_file::decode_other_array(disk.read(path)?, layer, array) {
+            kernels.extend(Array2::from_shape_vec((inputs, outputs), array.data).ok());
+        }
+    }
+    Ok(kernels)
 }
 
 /// Matches the layers of `file` to the subjects: by the map, else in order.

@@ -1,13 +1,11 @@
 //! Running the comparison of every network, and what the user asks for beyond the derived rule.
 
-use std::io::IsTerminal;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lstm::{Activation, Batch};
 use parity::outputs::OutputReport;
 use parity::{ActivationBudget, CellReport, Lanes, Reason, Verdict};
 
 use crate::candidate::Candidate;
+use crate::progress::Progress;
 use crate::source::Subject;
 
 /// The activation functions that will run.
@@ -38,11 +36,11 @@ pub(crate) fn compare(
     quiet: bool,
 ) -> Vec<CellReport> {
     let stages: usize = subjects.iter().map(|s| parity::stages(s.truth.cells().len())).sum();
-    let bar = progress_bar(stages, quiet);
+    let progress = Progress::stages("comparing", stages as u64, quiet);
     let mut done = 0;
     let mut cells = vec![];
     for ((subject, candidate), batch) in subjects.iter().zip(candidates).zip(batches) {
-        bar.set_message(subject.name.clone());
+        progress.say(&report::printable(&subject.name));
         let comparison = parity::Subject {
             truth: &subject.truth,
             expected: &subject.keras,
@@ -50,7 +48,7 @@ pub(crate) fn compare(
             names: subject.found.cells().iter().map(|c| c.name.clone()).collect(),
             candidate_names: candidate.names.clone(),
         };
-        let tick = |stage: usize| bar.set_position((done + stage) as u64);
+        let tick = |stage: usize| progress.set((done + stage) as u64);
         let mut reports = parity::verify(&comparison, lanes, batch, seed, budget, &tick);
         done += parity::stages(reports.len());
         for (report, settings) in reports.iter_mut().zip(&candidate.settings) {
@@ -58,21 +56,7 @@ pub(crate) fn compare(
         }
         cells.extend(reports);
     }
-    bar.finish_and_clear();
     cells
-}
-
-/// On stderr, and only where somebody watches.
-fn progress_bar(stages: usize, quiet: bool) -> ProgressBar {
-    if quiet || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} (left: {eta}) {wide_msg}");
-    let bar = ProgressBar::with_draw_target(Some(stages as u64), ProgressDrawTarget::stderr());
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 /// What the user requires on top of the derived bound. Written so that NaN fails.

@@ -8,6 +8,7 @@ use crate::args::{self, Format, Target};
 use crate::error::CliError;
 use crate::exit::Code;
 use crate::layers::{Names, Written};
+use crate::progress::Progress;
 use crate::source::{self, Opened};
 use crate::{into, layers, object_checkpoint, output};
 
@@ -15,10 +16,11 @@ pub(crate) fn run(args: &args::Convert) -> Result<Code, CliError> {
     let opened = source::find(&args.source, Some(&args.facts))?;
     let mut inputs = opened.store.files.clone();
     inputs.extend(args.into.iter().chain(&args.source.map).cloned());
-    let subjects = opened.load_convertible()?;
+    let subjects = opened.load_convertible(args.display.look.quiet)?;
     let mut notes = opened.detection.notes.clone();
     notes.extend(source::precision(&subjects));
 
+    let progress = Progress::stages("writing", 2, args.display.look.quiet);
     let mut names = Names::default();
     let mut written: Vec<Written> = subjects.iter().map(|subject| layers::of(subject, &mut names)).collect();
     let made = match &args.into {
@@ -34,10 +36,12 @@ pub(crate) fn run(args: &args::Convert) -> Result<Code, CliError> {
         }
         None => made(args, &opened, &written)?,
     };
+    progress.set(1);
     for (path, _) in &made.files {
         output::refuse_to_overwrite(path, &inputs)?;
     }
     output::write_all(&made.files)?;
+    drop(progress);
     let document = document::Convert {
         schema: "gatewise.convert/1",
         output: args.output.display().to_string(),

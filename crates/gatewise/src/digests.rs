@@ -8,6 +8,7 @@ use std::thread;
 
 use tf_checkpoint::{Error, Variable};
 
+use crate::progress::Progress;
 use crate::store::Store;
 
 /// Below this many bytes in all, starting threads takes longer than they save.
@@ -15,14 +16,20 @@ const SMALL: usize = 4 << 20;
 const MAX_THREADS: usize = 8;
 
 /// SHA-256 of every variable, in the order of [`Store::variables`]; the first error in that order.
-pub(crate) fn sha256(store: &Store) -> Result<Vec<String>, Error> {
+pub(crate) fn sha256(store: &Store, quiet: bool) -> Result<Vec<String>, Error> {
     let variables = store.variables();
     let sizes: Vec<usize> = variables.iter().map(size).collect();
-    let threads = match sizes.iter().fold(0usize, |sum, &n| sum.saturating_add(n)) {
+    let total = sizes.iter().fold(0usize, |sum, &n| sum.saturating_add(n));
+    let threads = match total {
         0..SMALL => 1,
         _ => thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS),
     };
-    for_each(variables, &sizes, threads, |variable| store.sha256(&variable.name))
+    let progress = Progress::bytes("hashing", total as u64, quiet);
+    for_each(variables, &sizes, threads, |variable| {
+        let digest = store.sha256(&variable.name)?;
+        progress.add(size(variable) as u64);
+        Ok(digest)
+    })
 }
 
 /// Bytes of a variable, as far as its shape tells: strings are of any length.

@@ -13,6 +13,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Keras(#[from] keras_file::Error),
     #[error(transparent)]
+    Disk(#[from] disk::Error),
+    #[error(transparent)]
     Given(#[from] lstm::detect::GivenError),
     #[error("reading the weights of {}", .checkpoint.display())]
     Load { checkpoint: PathBuf, source: Box<lstm::detect::LoadError> },

@@ -15,7 +15,7 @@ use crate::{digests, map, output, source};
 pub(crate) fn run(args: &args::Inspect) -> Result<Code, CliError> {
     let source::Opened { store, detection, .. } = source::find(&args.source, None)?;
     let mut variables = vec![];
-    for (variable, sha256) in store.variables().iter().zip(digests::sha256(&store)?) {
+    for (variable, sha256) in store.variables().iter().zip(digests::sha256(&store, args.look.quiet)?) {
         variables.push(document::Variable {
             name: store.key(&variable.name).to_owned(),
             dtype: variable.dtype.as_str().to_owned(),

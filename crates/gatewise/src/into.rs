@@ -30,8 +30,7 @@ pub(crate) fn fill(
     keras: Option<u32>,
 ) -> Result<Filled, CliError> {
     let misfit = |problem: String| CliError::Into { file: model.to_owned(), problem };
-    let failed = |source| CliError::File { doing: "reading", file: model.to_owned(), source };
-    let bytes = std::fs::read(model).map_err(failed)?;
+    let bytes = store.disk.read(model)?;
     let file = keras_file::decode(bytes.clone()).map_err(|e| e.in_file(model))?;
     let mut notes = vec![];
     let major = candidate::keras_major(&file, keras, &mut notes);

@@ -8,12 +8,16 @@
 mod args;
 mod candidate;
 mod comparison;
+mod completions;
 mod convert;
 mod devices;
 mod digests;
 mod error;
 mod exit;
+#[cfg(test)]
+mod faulty_disk_tests;
 mod inspect;
+mod interrupt;
 mod into;
 mod layers;
 mod map;
@@ -21,6 +25,7 @@ mod matching;
 mod object_checkpoint;
 mod other_origin;
 mod output;
+mod progress;
 mod quiet_driver;
 mod recorded;
 mod source;
@@ -36,11 +41,14 @@ fn main() -> ExitCode {
     if arguments.command.may_use_a_gpu() {
         quiet_driver::restart_once();
     }
+    interrupt::watch();
     let outcome = match &arguments.command {
         args::Command::Inspect(inspect) => inspect::run(inspect),
         args::Command::Convert(convert) => convert::run(convert),
         args::Command::Verify(verify) => verify::run(verify),
         args::Command::Devices(devices) => devices::run(devices),
+        args::Command::Completions(completions) => completions::completions(completions),
+        args::Command::Man(man) => completions::man(man),
     };
     match outcome {
         Ok(code) => code.into(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use disk::Disk;
 use lstm::detect::{CellKind, CellVariables, Detection, FoundCell, MappedCell, MappedNetwork};
 use lstm::{Activation, Direction, Merge, Network, Place};
 use serde::{Deserialize, Serialize};
@@ -127,15 +128,15 @@ impl OneOrMany {
 
 impl Map {
     /// Reads a map file.
-    pub(crate) fn read(path: &Path) -> Result<Map, CliError> {
-        let failed = |source| CliError::File { doing: "reading", file: path.to_owned(), source };
-        let length = std::fs::metadata(path).map_err(failed)?.len();
+    pub(crate) fn read(disk: &Disk, path: &Path) -> Result<Map, CliError> {
+        let length = disk.open(path)?.len();
         if length > LARGEST {
             let problem = format!("{length} bytes: a map has at most {LARGEST}");
             return Err(CliError::Map { file: path.to_owned(), problem });
         }
-        let text = std::fs::read_to_string(path).map_err(failed)?;
-        parse(&text).map_err(|problem| CliError::Map { file: path.to_owned(), problem })
+        let wrong = |problem: String| CliError::Map { file: path.to_owned(), problem };
+        let text = String::from_utf8(disk.read(path)?).map_err(|e| wrong(format!("it is no text: {e}")))?;
+        parse(&text).map_err(wrong)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use disk::Disk;
 use keras_file::NamedArray;
 use lstm::{Batch, Merge, Network, State, Tf1Cell};
 use ndarray::{Array2, Array3};
@@ -16,9 +17,9 @@ pub(crate) struct Recorded {
 }
 
 /// Reads the arrays for one network: `x`, optionally `seq_len`, `h0` and `c0` (for a network of one cell), and `y`.
-pub(crate) fn read(path: &Path, network: &Network<Tf1Cell>) -> Result<Recorded, CliError> {
+pub(crate) fn read(disk: &Disk, path: &Path, network: &Network<Tf1Cell>) -> Result<Recorded, CliError> {
     let wrong = |problem: String| CliError::Inputs { file: path.to_owned(), problem };
-    let arrays = keras_file::read_arrays(path)?;
+    let arrays = keras_file::decode_arrays(&disk.read(path)?).map_err(|e| e.in_file(path))?;
     let find = |name: &str| arrays.iter().find(|a| a.name == name);
     let cells = network.cells();
     let input = cells.first().map_or(0, |c| c.input_size());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use disk::Disk;
 use lstm::convert::NotRepresentable;
 use lstm::detect::{self, Detection, FoundCell, Given};
 use lstm::{KerasCell, Network, Tf1Cell};
@@ -9,6 +10,7 @@ use lstm::{KerasCell, Network, Tf1Cell};
 use crate::args;
 use crate::error::CliError;
 use crate::map::Map;
+use crate::progress::Progress;
 use crate::store::Store;
 
 /// A source with the LSTMs found in it.
@@ -32,8 +34,9 @@ pub(crate) struct Subject {
 
 /// Finds the LSTMs that the options select.
 pub(crate) fn find(source: &args::Source, facts: Option<&args::Facts>) -> Result<Opened, CliError> {
-    let store = Store::open(&source.checkpoint)?;
-    let map = source.map.as_deref().map(Map::read).transpose()?.unwrap_or_default();
+    let disk = Disk::patient();
+    let store = Store::open(&disk, &source.checkpoint)?;
+    let map = source.map.as_deref().map(|path| Map::read(&disk, path)).transpose()?.unwrap_or_default();
     let problem = |problem| CliError::Map { file: source.map.clone().unwrap_or_default(), problem };
     let mut given = Given {
         only: source.lstm.clone(),
@@ -59,7 +62,7 @@ pub(crate) fn find(source: &args::Source, facts: Option<&args::Facts>) -> Result
 impl Opened {
     /// Reads the weights of every LSTM found and converts them. A malformed cell, no LSTM at all, and a choice that is
     /// the user's are errors.
-    pub(crate) fn load(&self) -> Result<Vec<Subject>, CliError> {
+    pub(crate) fn load(&self, quiet: bool) -> Result<Vec<Subject>, CliError> {
         let checkpoint = self.store.path.clone();
         let detection = &self.detection;
         if !detection.malformed.is_empty() {
@@ -73,12 +76,13 @@ impl Opened {
         if let Some(cell) = cells().find(|c| c.averages.as_ref().is_some_and(|a| a.open)) {
             return Err(CliError::ChooseWeights { checkpoint, cell: cell.name.clone() });
         }
-        detection.networks.iter().map(|network| self.subject(network)).collect()
+        let progress = Progress::bytes("reading", self.store.bytes_of(cells().flat_map(|c| c.variables.all())), quiet);
+        detection.networks.iter().map(|network| self.subject(network, &progress)).collect()
     }
 
     /// As [`load`](Self::load), and a cell that Keras cannot express is an error too.
-    pub(crate) fn load_convertible(&self) -> Result<Vec<Subject>, CliError> {
-        let subjects = self.load()?;
+    pub(crate) fn load_convertible(&self, quiet: bool) -> Result<Vec<Subject>, CliError> {
+        let subjects = self.load(quiet)?;
         match subjects.iter().find_map(|s| s.refused.clone()) {
             None => Ok(subjects),
             Some((cell, reason)) => {
@@ -87,10 +91,17 @@ impl Opened {
         }
     }
 
-    fn subject(&self, network: &detect::FoundNetwork) -> Result<Subject, CliError> {
+    fn subject(&self, network: &detect::FoundNetwork, progress: &Progress) -> Result<Subject, CliError> {
         let truth = network
             .network
-            .try_map(&mut |cell| detect::load(cell, |name| self.store.read(name)))
+            .try_map(&mut |cell| {
+                let read = |name: &str| {
+                    let tensor = self.store.read(name)?;
+                    progress.add(tensor.bytes().len() as u64);
+                    Ok(tensor)
+                };
+                detect::load(cell, read)
+            })
             .map_err(|source| CliError::Load { checkpoint: self.store.path.clone(), source: Box::new(source) })?;
         let (keras, refused) = match lstm::convert::network_to_keras(&truth) {
             Ok(keras) => (keras, None),

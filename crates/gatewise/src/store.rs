@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use disk::Disk;
 use keras_file::{Array, Elements, KerasFile, Layer, LayerKind, Lstm, LstmConfig, Stored};
 use lstm::detect::{self, CellKind, FoundCell, Given, Known, Source};
 use lstm::{Activation, Network};
@@ -14,6 +15,8 @@ use crate::error::CliError;
 
 /// Variables by name, and what else their files say.
 pub(crate) struct Store {
+    /// The door through which all files of this run are read.
+    pub(crate) disk: Disk,
     /// The path as given.
     pub(crate) path: PathBuf,
     /// `v1`, `v2`, `saved-model`, `frozen-graph`, `tf2-checkpoint`, `hdf5`, or a Keras format.
@@ -39,19 +42,21 @@ enum Values {
 
 impl Store {
     /// Opens whatever `path` is.
-    pub(crate) fn open(path: &Path) -> Result<Store, CliError> {
-        if path.is_file() && is_keras(path)? {
-            return match keras_file::read(path) {
-                Ok(file) => of_keras(path, &file),
+    pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Store, CliError> {
+        if disk.is_file(path)? && is_keras(disk, path)? {
+            return match keras_file::decode(disk.read(path)?) {
+                Ok(file) => of_keras(disk, path, &file),
                 // HDF5 of another kind: what it holds is for a map to say.
-                Err(error) if matches!(error.problem(), keras_file::Problem::UnknownLayout { .. }) => of_hdf5(path),
-                Err(error) => Err(error.into()),
+                Err(error) if matches!(error.problem(), keras_file::Problem::UnknownLayout { .. }) => {
+                    of_hdf5(disk, path)
+                }
+                Err(error) => Err(error.in_file(path).into()),
             };
         }
-        let checkpoint = Checkpoint::open(path)?;
+        let checkpoint = Checkpoint::open_on(disk, path)?;
         match checkpoint.objects()? {
-            Some(objects) => of_objects(path, checkpoint, &objects),
-            None => of_checkpoint(path, checkpoint),
+            Some(objects) => of_objects(disk, path, checkpoint, &objects),
+            None => of_checkpoint(disk, path, checkpoint),
         }
     }
 
@@ -63,6 +68,15 @@ impl Store {
     /// The name of a variable in its file.
     pub(crate) fn key<'a>(&'a self, name: &'a str) -> &'a str {
         self.keys.get(name).map_or(name, String::as_str)
+    }
+
+    /// Bytes of the variables of these names, as far as their shapes tell.
+    pub(crate) fn bytes_of<'a>(&self, names: impl Iterator<Item = &'a String>) -> u64 {
+        let by_name: BTreeMap<&str, &Variable> = self.variables.iter().map(|v| (v.name.as_str(), v)).collect();
+        let size = |v: &&Variable| {
+            v.shape.iter().fold(v.dtype.size().unwrap_or(0), |n, &extent| n.saturating_mul(extent)) as u64
+        };
+        names.filter_map(|name| by_name.get(name.as_str())).map(size).fold(0, u64::saturating_add)
     }
 
     /// Reads a variable by the name it has here.
@@ -88,27 +102,26 @@ impl Store {
 }
 
 /// Whether a file is one that Keras and its like write, by its first bytes.
-fn is_keras(path: &Path) -> Result<bool, CliError> {
-    use std::io::Read;
-    let failed = |source| CliError::File { doing: "reading", file: path.to_owned(), source };
-    let mut start = [0; 16];
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    let mut filled = 0;
-    while filled < start.len() {
-        match file.read(&mut start[filled..]).map_err(failed)? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    let start = &start[..filled];
+fn is_keras(disk: &Disk, path: &Path) -> Result<bool, CliError> {
+    let mut file = disk.open(path)?;
+    let file_len = file.len();
+    let mut start = vec![0; usize::try_from(file.len().min(16)).unwrap_or(16)];
+    file.fill(&mut start)?;
     let is_zip = start.starts_with(b"PK\x03\x04");
     // A safetensors file is the length of its header, eight bytes, and then JSON.
     let is_safetensors = start.get(8) == Some(&b'{') && path.extension().is_some_and(|e| e == "safetensors");
-    Ok(is_zip || is_safetensors || keras_file::is_hdf5(path)?)
+    let mut eight_at = |offset| -> Result<[u8; 8], disk::Error> {
+        let mut bytes = [0; 8];
+        file.seek(offset)?;
+        file.fill(&mut bytes)?;
+        Ok(bytes)
+    };
+    Ok(is_zip || is_safetensors || keras_file::is_hdf5_by(file_len, &mut eight_at)?)
 }
 
-fn of_checkpoint(path: &Path, checkpoint: Checkpoint) -> Result<Store, CliError> {
+fn of_checkpoint(disk: &Disk, path: &Path, checkpoint: Checkpoint) -> Result<Store, CliError> {
     Ok(Store {
+        disk: disk.clone(),
         path: path.to_owned(),
         format: checkpoint.format().as_str().to_owned(),
         files: checkpoint.files().to_vec(),
@@ -123,7 +136,7 @@ fn of_checkpoint(path: &Path, checkpoint: Checkpoint) -> Result<Store, CliError>
 
 /// An object-based checkpoint: keys are not what objects are called, so that variables are named by their place in the
 /// object graph.
-fn of_objects(path: &Path, checkpoint: Checkpoint, objects: &ObjectGraph) -> Result<Store, CliError> {
+fn of_objects(disk: &Disk, path: &Path, checkpoint: Checkpoint, objects: &ObjectGraph) -> Result<Store, CliError> {
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let mut known = BTreeMap::new();
     let mut notes = vec![];
@@ -145,7 +158,7 @@ fn of_objects(path: &Path, checkpoint: Checkpoint, objects: &ObjectGraph) -> Res
         let config =
             [place.as_str(), layer].into_iter().find_map(|p| objects.nodes.get(objects.resolve(p)?)?.config_key());
         if let Some(config) = config
-            && let Some(facts) = layer_config(&checkpoint, config, &mut notes)
+            && let Some(facts) = layer_config(&checkpoint, config, &mut notes)?
         {
             known.insert(place.clone(), facts);
         }
@@ -176,6 +189,7 @@ fn of_objects(path: &Path, checkpoint: Checkpoint, objects: &ObjectGraph) -> Res
         _ => "tf2-checkpoint",
     };
     Ok(Store {
+        disk: disk.clone(),
         path: path.to_owned(),
         format: format.to_owned(),
         files: checkpoint.files().to_vec(),
@@ -191,10 +205,15 @@ fn of_objects(path: &Path, checkpoint: Checkpoint, objects: &ObjectGraph) -> Res
 
 /// What the configuration of a layer, saved as a string of JSON, says of its cell. These configurations are from
 /// TensorFlow 1.13 to 2.0, where names mean what they mean in Keras 2.
-fn layer_config(checkpoint: &Checkpoint, key: &str, notes: &mut Vec<String>) -> Option<Known> {
-    let text = checkpoint.read(key).ok()?.strings()?.into_iter().next()?;
-    let json: serde_json::Value = serde_json::from_slice(&text).ok()?;
-    let config = json.get("config")?;
+fn layer_config(
+    checkpoint: &Checkpoint,
+    key: &str,
+    notes: &mut Vec<String>,
+) -> Result<Option<Known>, tf_checkpoint::Error> {
+    let tensor = checkpoint.read(key)?;
+    let text = tensor.strings().and_then(|s| s.into_iter().next());
+    let json: Option<serde_json::Value> = text.and_then(|text| serde_json::from_slice(&text).ok());
+    let Some(config) = json.as_ref().and_then(|json| json.get("config")) else { return Ok(None) };
     let mut function = |what: &str| {
         let name = config.get(what)?.as_str()?;
         let known = Activation::from_keras(name, 2);
@@ -204,21 +223,20 @@ fn layer_config(checkpoint: &Checkpoint, key: &str, notes: &mut Vec<String>) -> 
         known
     };
     let activation = function("activation");
-    Some(Known { activation, recurrent_activation: function("recurrent_activation"), ..Known::default() })
+    Ok(Some(Known { activation, recurrent_activation: function("recurrent_activation"), ..Known::default() }))
 }
 
 /// The LSTM layers of an object-based checkpoint or SavedModel, as those of a Keras file; `None` if `path` is neither.
-pub(crate) fn layers_of_objects(path: &Path) -> Result<Option<OpenedFile>, CliError> {
-    let with_index = || {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".index");
-        Path::new(&name).is_file()
-    };
-    let is_checkpoint = path.is_dir() || with_index() || path.extension().is_some_and(|e| e == "index" || e == "pb");
+pub(crate) fn layers_of_objects(disk: &Disk, path: &Path) -> Result<Option<OpenedFile>, CliError> {
+    let mut index = path.as_os_str().to_owned();
+    index.push(".index");
+    let is_checkpoint = path.is_dir()
+        || disk.is_file(Path::new(&index))?
+        || path.extension().is_some_and(|e| e == "index" || e == "pb");
     if !is_checkpoint {
         return Ok(None);
     }
-    let store = Store::open(path)?;
+    let store = Store::open(disk, path)?;
     let given = Given { known: store.known.clone(), ..Given::default() };
     let detection = detect::detect(&store.variables, None, &given)?;
     let mut layers = vec![];
@@ -297,7 +315,7 @@ impl Store {
 }
 
 /// A Keras file: a variable for every array of its LSTM layers.
-fn of_keras(path: &Path, file: &KerasFile) -> Result<Store, CliError> {
+fn of_keras(disk: &Disk, path: &Path, file: &KerasFile) -> Result<Store, CliError> {
     let mut notes = candidate::notes(file);
     let major = candidate::keras_major(file, None, &mut notes);
     // Legacy weights of tf.keras in TensorFlow 1.x say so, those of Keras before it by a version below 2.3.
@@ -334,6 +352,7 @@ fn of_keras(path: &Path, file: &KerasFile) -> Result<Store, CliError> {
     }
     let variables = listed(&arrays);
     Ok(Store {
+        disk: disk.clone(),
         path: path.to_owned(),
         format: file.format.as_str().to_owned(),
         files: vec![path.to_owned()],
@@ -380,9 +399,9 @@ fn facts(lstm: &Lstm, backward: bool, keras_major: u32, is_old: bool) -> Result<
 }
 
 /// HDF5 that Keras did not write: arrays by their paths.
-fn of_hdf5(path: &Path) -> Result<Store, CliError> {
+fn of_hdf5(disk: &Disk, path: &Path) -> Result<Store, CliError> {
     let mut arrays = BTreeMap::new();
-    for array in keras_file::read_hdf5_arrays(path)? {
+    for array in keras_file::decode_hdf5_arrays(disk.read(path)?).map_err(|e| e.in_file(path))? {
         let tensor = match &array.data {
             Elements::Float32(values) => Tensor::float32(array.shape.clone(), values),
             Elements::Float64(values) => Tensor::float64(array.shape.clone(), values),
@@ -391,6 +410,7 @@ fn of_hdf5(path: &Path) -> Result<Store, CliError> {
     }
     let variables = listed(&arrays);
     Ok(Store {
+        disk: disk.clone(),
         path: path.to_owned(),
         format: "hdf5".to_owned(),
         files: vec![path.to_owned()],

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use disk::Disk;
 use lanes::{Device, KerasLstm, SelfCheck, Tf1FusedLstm};
 use lstm::Batch;
 use lstm::detect::{FoundCell, Source};
@@ -13,6 +14,7 @@ use crate::args::{self, Format};
 use crate::candidate::{self, Candidate, Slot};
 use crate::error::CliError;
 use crate::exit::Code;
+use crate::progress::Progress;
 use crate::source::{self, Subject};
 use crate::store::Store;
 use crate::{comparison, devices, other_origin, output, recorded};
@@ -29,19 +31,21 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
         output::write_whole(path, report::html(&document, &command_line()).as_bytes())?;
     }
     let style = args.display.look.style();
+    let steps = if args.steps { report::Steps::All } else { report::Steps::Telling };
     match args.display.format {
         Format::Json => output::print_json(&document)?,
         Format::Human if args.display.look.quiet => output::print(&report::verdict_line(&document, style))?,
-        Format::Human => output::print(&report::verify_text(&document, style))?,
+        Format::Human => output::print(&report::verify_text(&document, steps, style))?,
     }
     Ok(verdict.into())
 }
 
 /// Verifies without showing anything but progress: one case of a suite, or the whole of `gatewise verify`.
 pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
+    let quiet = args.display.look.quiet;
     let opened = source::find(&args.source, Some(&args.facts))?;
     // Without a candidate there must be a right conversion; with one, the truth is run whatever it is.
-    let subjects = if args.candidate.is_some() { opened.load()? } else { opened.load_convertible()? };
+    let subjects = if args.candidate.is_some() { opened.load(quiet)? } else { opened.load_convertible(quiet)? };
     let store = &opened.store;
     let mut notes = opened.detection.notes.clone();
     notes.extend(assumed(&subjects));
@@ -49,7 +53,7 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
     let (candidates, format, candidate_files) = match &args.candidate {
         None => (subjects.iter().map(own_conversion).collect(), "gatewise conversion, in memory".to_owned(), vec![]),
         Some(path) => {
-            let opened_file = candidate::open(path)?;
+            let opened_file = candidate::open(&store.disk, path)?;
             let (candidates, more) = candidate::match_layers(
                 path,
                 &opened_file,
@@ -73,15 +77,14 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
     }
 
     let device = Device::open(args.device)?;
-    if device.info().is_software && !args.display.look.quiet {
+    if device.info().is_software && !quiet {
         eprintln!("note: {} is a software adapter: it runs on the CPU", report::printable(&device.info().name));
     }
     let check = SelfCheck::run(&device, &comparison::functions(&subjects, &candidates));
     let (tf1, keras) = (Tf1FusedLstm::new(device.clone()), KerasLstm::new(device.clone()));
     let lanes = Lanes { tf1: &tf1, keras: &keras };
-    let (batches, y) = batches(args, &subjects)?;
-    let cells =
-        comparison::compare(&subjects, &candidates, lanes, &batches, args.seed, &check.budget, args.display.look.quiet);
+    let (batches, y) = batches(&store.disk, args, &subjects)?;
+    let cells = comparison::compare(&subjects, &candidates, lanes, &batches, args.seed, &check.budget, quiet);
 
     let (mut verdict, mut reasons) = parity::conclude_on_device(&cells, &check.failures);
     reasons.extend(comparison::tolerances(&cells, args.atol, args.rtol));
@@ -166,7 +169,11 @@ fn command_line() -> String {
 }
 
 /// The inputs of every network, and recorded outputs where there are some.
-fn batches(args: &args::Verify, subjects: &[Subject]) -> Result<(Vec<Batch>, Option<Array3<f32>>), CliError> {
+fn batches(
+    disk: &Disk,
+    args: &args::Verify,
+    subjects: &[Subject],
+) -> Result<(Vec<Batch>, Option<Array3<f32>>), CliError> {
     let Some(path) = &args.inputs else {
         let spec = InputSpec { sequences: args.sequences, timesteps: args.timesteps, seed: args.seed };
         return Ok((subjects.iter().map(|s| parity::inputs::draw(spec, &s.truth)).collect(), None));
@@ -174,7 +181,7 @@ fn batches(args: &args::Verify, subjects: &[Subject]) -> Result<(Vec<Batch>, Opt
     let [subject] = subjects else {
         return Err(CliError::OneNetwork(subjects.iter().map(|s| s.name.clone()).collect()));
     };
-    let recorded = recorded::read(path, &subject.truth)?;
+    let recorded = recorded::read(disk, path, &subject.truth)?;
     Ok((vec![recorded.batch], recorded.y))
 }
 
@@ -257,8 +264,14 @@ fn inputs(
     format: String,
     candidate_files: &[PathBuf],
 ) -> Result<document::Inputs, CliError> {
+    let mut files = store.files.clone();
+    // A candidate's one file is listed twice.
+    files.extend(candidate_files.iter().chain(&args.inputs).cloned());
+    let total = files.iter().map(|f| f.metadata().map_or(0, |m| m.len())).sum();
+    let progress = Progress::bytes("hashing", total, args.display.look.quiet);
     let digest = |path: &std::path::Path| -> Result<document::FileDigest, CliError> {
-        Ok(document::FileDigest { path: path.display().to_string(), sha256: output::sha256_of_file(path)? })
+        let sha256 = store.disk.sha256(path, |n| progress.add(n))?;
+        Ok(document::FileDigest { path: path.display().to_string(), sha256 })
     };
     Ok(document::Inputs {
         checkpoint: store.files.iter().map(|f| digest(f)).collect::<Result<_, _>>()?,

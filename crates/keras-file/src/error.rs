@@ -19,6 +19,7 @@ enum Doing {
     Reading(PathBuf),
     ReadingArrays(PathBuf),
     Decoding,
+    DecodingArrays,
     Encoding,
     Replacing,
 }
@@ -36,21 +37,29 @@ impl Error {
         Self { doing: Doing::Replacing, problem: Box::new(problem) }
     }
 
+    pub(crate) fn decoding_arrays(problem: Problem) -> Self {
+        Self { doing: Doing::DecodingArrays, problem: Box::new(problem) }
+    }
+
     pub(crate) fn in_arrays(problem: Problem, file: &Path) -> Self {
-        Self { doing: Doing::ReadingArrays(file.to_path_buf()), problem: Box::new(problem) }
+        Self::decoding_arrays(problem).in_file(file)
     }
 
     /// The same problem, known to be in `file`.
     #[must_use]
     pub fn in_file(self, file: &Path) -> Self {
-        Self { doing: Doing::Reading(file.to_path_buf()), ..self }
+        let doing = match self.doing {
+            Doing::DecodingArrays | Doing::ReadingArrays(_) => Doing::ReadingArrays(file.to_path_buf()),
+            _ => Doing::Reading(file.to_path_buf()),
+        };
+        Self { doing, ..self }
     }
 
     /// The file that was read; none for bytes in memory.
     pub fn file(&self) -> Option<&Path> {
         match &self.doing {
             Doing::Reading(file) | Doing::ReadingArrays(file) => Some(file),
-            Doing::Decoding | Doing::Encoding | Doing::Replacing => None,
+            Doing::Decoding | Doing::DecodingArrays | Doing::Encoding | Doing::Replacing => None,
         }
     }
 
@@ -71,6 +80,7 @@ impl fmt::Display for Error {
             Doing::Reading(file) => write!(f, "reading Keras file {}", file.display()),
             Doing::ReadingArrays(file) => write!(f, "reading arrays from {}", file.display()),
             Doing::Decoding => write!(f, "decoding a Keras file"),
+            Doing::DecodingArrays => write!(f, "decoding arrays"),
             Doing::Encoding => write!(f, "encoding a Keras file"),
             Doing::Replacing => write!(f, "replacing arrays in a Keras file"),
         }?;

@@ -49,6 +49,19 @@ impl Hdf5 {
         hdf5_pure::is_hdf5(path)
     }
 
+    /// The same of `len` bytes of which `at` gives eight at an offset: the signature stands at 0 or at a power of two from
+    /// 512 on.
+    pub(crate) fn is_by<E>(len: u64, at: &mut impl FnMut(u64) -> Result<[u8; 8], E>) -> Result<bool, E> {
+        let mut offset = 0u64;
+        while offset.checked_add(8).is_some_and(|end| end <= len) {
+            if at(offset)? == *b"\x89HDF\r\n\x1a\n" {
+                return Ok(true);
+            }
+            offset = if offset == 0 { 512 } else { offset.saturating_mul(2) };
+        }
+        Ok(false)
+    }
+
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> Result<Self, Problem> {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let file = File::from_bytes(bytes).map_err(|source| Problem::Hdf5 { object: "/".to_owned(), source })?;

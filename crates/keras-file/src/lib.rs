@@ -146,16 +146,25 @@ pub fn encode_for(chains: &[Vec<Layer>], target: Target, generation: Generation)
 
 /// Reads all arrays of a `.npz` file as numbers, for recorded inputs, in the order of the archive.
 ///
+/// # Errors
+///
+/// If the file cannot be read, and as [`decode_arrays`].
+pub fn read_arrays(path: &Path) -> Result<Vec<NamedArray>, Error> {
+    let read = || decode_arrays(&std::fs::read(path).map_err(|e| Error::decoding_arrays(Problem::Io(e)))?);
+    read().map_err(|e| e.in_file(path))
+}
+
+/// Decodes all arrays of a `.npz` file as numbers, in the order of the archive.
+///
 /// Floats of 2, 4 and 8 bytes, integers of 1 to 8 bytes and bools are understood, in either byte order, row-major
 /// or Fortran order, compressed or not.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, is no `.npz`, is damaged, holds another element type, or an integer above 2^53 that
-/// `f64` may not hold exactly.
-pub fn read_arrays(path: &Path) -> Result<Vec<NamedArray>, Error> {
-    let bytes = std::fs::read(path).map_err(|e| Error::in_arrays(Problem::Io(e), path))?;
-    npz::values(&bytes).map_err(|problem| Error::in_arrays(problem, path))
+/// If the bytes are no `.npz`, are damaged, hold another element type, or an integer above 2^53 that `f64` may not hold
+/// exactly.
+pub fn decode_arrays(bytes: &[u8]) -> Result<Vec<NamedArray>, Error> {
+    npz::values(bytes).map_err(Error::decoding_arrays)
 }
 
 /// Whether a file is HDF5, Keras' or not; only its first bytes are read.
@@ -167,22 +176,40 @@ pub fn is_hdf5(path: &Path) -> Result<bool, Error> {
     Hdf5::is(path).map_err(|e| Error::in_arrays(Problem::Io(e), path))
 }
 
-/// Reads every dataset of numbers of an HDF5 file, sorted by path: for files that are not Keras', such as the weights
+/// As [`is_hdf5`], of a file of `len` bytes of which `at` gives eight at an offset.
+///
+/// # Errors
+///
+/// The error of `at`.
+pub fn is_hdf5_by<E>(len: u64, mut at: impl FnMut(u64) -> Result<[u8; 8], E>) -> Result<bool, E> {
+    Hdf5::is_by(len, &mut at)
+}
+
+/// Reads every dataset of numbers of an HDF5 file, sorted by path.
+///
+/// # Errors
+///
+/// If the file cannot be read, and as [`decode_hdf5_arrays`].
+pub fn read_hdf5_arrays(path: &Path) -> Result<Vec<Hdf5Array>, Error> {
+    let read = || decode_hdf5_arrays(std::fs::read(path).map_err(|e| Error::decoding_arrays(Problem::Io(e)))?);
+    read().map_err(|e| e.in_file(path))
+}
+
+/// Decodes every dataset of numbers of an HDF5 file, sorted by path: for files that are not Keras', such as the weights
 /// of ELMo, which hold TensorFlow's variables under their names. Strings and other types are left out.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, is no HDF5, is damaged, is nested too deep or in a circle, claims more than it could
-/// hold, or holds an integer above 2^53.
-pub fn read_hdf5_arrays(path: &Path) -> Result<Vec<Hdf5Array>, Error> {
-    let read = || {
-        let bytes = std::fs::read(path).map_err(Problem::Io)?;
+/// If the bytes are no HDF5, are damaged, nested too deep or in a circle, claim more than they could hold, or hold an
+/// integer above 2^53.
+pub fn decode_hdf5_arrays(bytes: Vec<u8>) -> Result<Vec<Hdf5Array>, Error> {
+    let decode = || {
         if !Hdf5::recognises(&bytes) {
             return Err(Problem::NotHdf5 { found: archive::beginning(&bytes) });
         }
         hdf5::read_arrays(&Hdf5::from_bytes(bytes)?)
     };
-    read().map_err(|problem| Error::in_arrays(problem, path))
+    decode().map_err(Error::decoding_arrays)
 }
 
 /// Replaces arrays in the bytes of a Keras file, and gives the new bytes: every byte but those of the arrays (and, in
@@ -206,11 +233,17 @@ pub fn replace(bytes: &[u8], replacements: &[Replacement]) -> Result<Vec<u8>, Er
 ///
 /// If the file cannot be read or is damaged, or has no such array.
 pub fn read_other_array(path: &Path, layer: &str, array: &str) -> Result<Array, Error> {
-    let read = || {
-        let bytes = std::fs::read(path).map_err(Problem::Io)?;
-        other_array(bytes, layer, array)
-    };
-    read().map_err(|problem| Error::decoding(problem).in_file(path))
+    let read = || decode_other_array(std::fs::read(path).map_err(|e| Error::decoding(Problem::Io(e)))?, layer, array);
+    read().map_err(|e| e.in_file(path))
+}
+
+/// As [`read_other_array`], of the bytes of a Keras file.
+///
+/// # Errors
+///
+/// If the bytes are damaged, or have no such array.
+pub fn decode_other_array(bytes: Vec<u8>, layer: &str, array: &str) -> Result<Array, Error> {
+    other_array(bytes, layer, array).map_err(Error::decoding)
 }
 
 fn other_array(bytes: Vec<u8>, layer: &str, array: &str) -> Result<Array, Problem> {

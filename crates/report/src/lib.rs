@@ -6,15 +6,13 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod checks;
 pub mod document;
 mod html;
-mod inspect_text;
 mod printable;
-mod style;
-mod verify_text;
+mod terminal;
 
 pub use html::html;
-pub use inspect_text::{convert as convert_text, devices as devices_text, inspect as inspect_text};
 pub use printable::printable;
-pub use style::Style;
-pub use verify_text::{verdict_line, verify as verify_text};
+pub use terminal::{Steps, Style, convert_text, devices_text, inspect_text, verdict_line, verify_text};
+pub(crate) use terminal::{next, why};

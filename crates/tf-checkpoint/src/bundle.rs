@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use disk::Disk;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -50,9 +51,9 @@ struct Entry {
 
 impl Bundle {
     /// Opens the bundle with this prefix: reads the whole index, and checks that all of it fits the data files.
-    pub(crate) fn open(prefix: &Path) -> Result<Bundle, Error> {
+    pub(crate) fn open(disk: &Disk, prefix: &Path) -> Result<Bundle, Error> {
         let index = data_files::with_suffix(prefix, ".index");
-        let table = Table::open(&index)?;
+        let table = Table::open(disk, &index)?;
         let mut header: Option<Header> = None;
         let mut entries = BTreeMap::new();
         table.scan(|key, value| {
@@ -82,7 +83,7 @@ impl Bundle {
         }
         let mut data = BTreeMap::new();
         for (shard, (end, key, entry)) in ends {
-            let source = data_files::open(&index, prefix, shard, header.shards)?;
+            let source = data_files::open(disk, &index, prefix, shard, header.shards)?;
             if end > source.len() {
                 return Err(Error::OutsideFile {
                     path: source.path().to_owned(),

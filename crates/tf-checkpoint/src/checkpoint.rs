@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use disk::Disk;
+
 use crate::bundle::Bundle;
 use crate::data_files::with_suffix;
 use crate::frozen_graph::FrozenGraph;
@@ -14,6 +16,7 @@ use crate::{DType, Error, Graph, ObjectGraph, Tensor, meta_graph, object_graph};
 /// It can be shared between threads.
 #[derive(Debug)]
 pub struct Checkpoint {
+    disk: Disk,
     prefix: PathBuf,
     files: Vec<PathBuf>,
     variables: Vec<Variable>,
@@ -86,14 +89,24 @@ impl Checkpoint {
     ///
     /// If there is no checkpoint, more than one, or one that is damaged, incomplete or not supported.
     pub fn open(path: &Path) -> Result<Checkpoint, Error> {
-        let (prefix, store) = match resolve(path)? {
+        Checkpoint::open_on(&Disk::new(), path)
+    }
+
+    /// As [`Checkpoint::open`], through a door that others use too: every file of the checkpoint is, from here on and
+    /// for all of them, what it was when first opened.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::open`].
+    pub fn open_on(disk: &Disk, path: &Path) -> Result<Checkpoint, Error> {
+        let (prefix, store) = match resolve(disk, path)? {
             Found::Bundle(prefix) => {
-                let bundle = Bundle::open(&prefix)?;
+                let bundle = Bundle::open(disk, &prefix)?;
                 (prefix, Store::Bundle(bundle))
             }
-            Found::SavedSlices(prefix, files) => (prefix, Store::SavedSlices(SavedSlices::open(&files)?)),
+            Found::SavedSlices(prefix, files) => (prefix, Store::SavedSlices(SavedSlices::open(disk, &files)?)),
             Found::FrozenGraph(path) => {
-                let graph = FrozenGraph::open(&path)?;
+                let graph = FrozenGraph::open(disk, &path)?;
                 (path, Store::FrozenGraph(graph))
             }
         };
@@ -104,13 +117,13 @@ impl Checkpoint {
         };
         let graph = match store {
             Store::FrozenGraph(_) => Some(GraphFile::Frozen(prefix.clone())),
-            _ => graph_file(&prefix),
+            _ => graph_file(disk, &prefix)?,
         };
         if let Some(GraphFile::Meta(path) | GraphFile::SavedModel(path)) = &graph {
             files.push(path.clone());
         }
         files.sort();
-        Ok(Checkpoint { prefix, files, variables, graph, store })
+        Ok(Checkpoint { disk: disk.clone(), prefix, files, variables, graph, store })
     }
 
     /// Format of its files.
@@ -180,9 +193,9 @@ impl Checkpoint {
     pub fn graph(&self) -> Result<Option<Graph>, Error> {
         match &self.graph {
             None => Ok(None),
-            Some(GraphFile::Meta(path)) => meta_graph::read_meta(path).map(Some),
-            Some(GraphFile::SavedModel(path)) => meta_graph::read_saved_model(path).map(Some),
-            Some(GraphFile::Frozen(path)) => meta_graph::read_graph(path).map(Some),
+            Some(GraphFile::Meta(path)) => meta_graph::read_meta(&self.disk, path).map(Some),
+            Some(GraphFile::SavedModel(path)) => meta_graph::read_saved_model(&self.disk, path).map(Some),
+            Some(GraphFile::Frozen(path)) => meta_graph::read_graph(&self.disk, path).map(Some),
         }
     }
 
@@ -223,11 +236,12 @@ impl Checkpoint {
     }
 }
 
-fn graph_file(prefix: &Path) -> Option<GraphFile> {
+fn graph_file(disk: &Disk, prefix: &Path) -> Result<Option<GraphFile>, Error> {
     let meta = with_suffix(prefix, ".meta");
-    if meta.is_file() {
-        return Some(GraphFile::Meta(meta));
+    if disk.is_file(&meta)? {
+        return Ok(Some(GraphFile::Meta(meta)));
     }
-    let saved_model = prefix.parent()?.parent()?.join("saved_model.pb");
-    (prefix.ends_with("variables/variables") && saved_model.is_file()).then_some(GraphFile::SavedModel(saved_model))
+    let folder = prefix.parent().and_then(Path::parent).filter(|_| prefix.ends_with("variables/variables"));
+    let Some(saved_model) = folder.map(|f| f.join("saved_model.pb")) else { return Ok(None) };
+    Ok(disk.is_file(&saved_model)?.then_some(GraphFile::SavedModel(saved_model)))
 }

@@ -245,17 +245,13 @@ pub enum Error {
         /// Its type.
         dtype: DType,
     },
-    /// A file grew or shrank while it was being read.
-    #[error(
-        "{path}: expected a file of {before} bytes all along, found {now} bytes while reading\nhint: wait until the writer is done, or read a copy"
-    )]
+    /// A file is not what it was when it was first opened.
+    #[error("{path}: the file changed while it was in use: {how}\nhint: wait until the writer is done, or read a copy")]
     FileChanged {
         /// The file.
         path: PathBuf,
-        /// Length when the checkpoint was opened.
-        before: u64,
-        /// Length now.
-        now: u64,
+        /// What is different.
+        how: String,
     },
     /// A variable that is not in the checkpoint.
     #[error("{path}: no variable {variable:?} among its {count}{}", similar_line(similar))]
@@ -305,6 +301,15 @@ pub enum Error {
         /// What stands there.
         found: String,
     },
+}
+
+impl From<disk::Error> for Error {
+    fn from(error: disk::Error) -> Error {
+        match error {
+            disk::Error::Io { doing, path, source } => Error::Io { doing, path, source },
+            disk::Error::Changed { path, how } => Error::FileChanged { path, how },
+        }
+    }
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use disk::Disk;
 use prost::Message;
 
 use crate::checkpoint::Variable;
@@ -53,8 +54,8 @@ pub(crate) enum Kind {
 
 impl FrozenGraph {
     /// Opens the frozen graph at `path`: finds its constants, and checks the type and shape of each.
-    pub(crate) fn open(path: &Path) -> Result<FrozenGraph, Error> {
-        let source = Source::open(path)?;
+    pub(crate) fn open(disk: &Disk, path: &Path) -> Result<FrozenGraph, Error> {
+        let source = Source::open(disk, path)?;
         if source.len() > MAX_MESSAGE {
             let found = format!("{} bytes, over the 2 GiB that such a message can have", source.len());
             return Err(Error::NotAGraph { path: path.to_owned(), found, hint: "" });
@@ -163,8 +164,8 @@ fn other(path: &Path, found: &'static str, hint: &'static str) -> Error {
 }
 
 /// What the file at `path` is; `None` if no kind of graph.
-pub(crate) fn kind_of(path: &Path) -> Result<Option<Kind>, Error> {
-    let source = Source::open(path)?;
+pub(crate) fn kind_of(disk: &Disk, path: &Path) -> Result<Option<Kind>, Error> {
+    let source = Source::open(disk, path)?;
     if source.len() > MAX_MESSAGE {
         return Ok(None);
     }

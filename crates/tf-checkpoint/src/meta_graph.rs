@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use disk::Disk;
 use prost::Message;
 
 use crate::proto::{
     AttrValue, Collection, FunctionDef, GraphDef, ListValue, MetaGraph, NodeDef, OpDef, SavedModel, TensorShape,
     VariableDef,
 };
-use crate::source::Source;
 use crate::tensor_proto::{Missing, decode};
 use crate::{DType, Error, Tensor};
 
@@ -111,22 +111,22 @@ impl Node {
 }
 
 /// Reads a `.meta` file.
-pub(crate) fn read_meta(path: &Path) -> Result<Graph, Error> {
-    let bytes = Source::open(path)?.read_all()?;
+pub(crate) fn read_meta(disk: &Disk, path: &Path) -> Result<Graph, Error> {
+    let bytes = disk.read(path)?;
     let meta = MetaGraph::decode(bytes.as_slice()).map_err(|e| message(path, "MetaGraphDef", e))?;
     graph(path, meta)
 }
 
 /// Reads the first graph of a `saved_model.pb`.
-pub(crate) fn read_saved_model(path: &Path) -> Result<Graph, Error> {
-    let bytes = Source::open(path)?.read_all()?;
+pub(crate) fn read_saved_model(disk: &Disk, path: &Path) -> Result<Graph, Error> {
+    let bytes = disk.read(path)?;
     let model = SavedModel::decode(bytes.as_slice()).map_err(|e| message(path, "SavedModel", e))?;
     graph(path, model.meta_graphs.into_iter().next().unwrap_or_default())
 }
 
 /// Reads a file that is a `GraphDef` alone. Its constants are the variables that they were, under the same names.
-pub(crate) fn read_graph(path: &Path) -> Result<Graph, Error> {
-    let bytes = Source::open(path)?.read_all()?;
+pub(crate) fn read_graph(disk: &Disk, path: &Path) -> Result<Graph, Error> {
+    let bytes = disk.read(path)?;
     let def = GraphDef::decode(bytes.as_slice()).map_err(|e| message(path, "GraphDef", e))?;
     let mut graph = graph(path, MetaGraph { graph: Some(def), ..MetaGraph::default() })?;
     let constants = graph.nodes.iter().filter(|n| n.op == "Const");

@@ -70,14 +70,14 @@ fn files_that_are_no_graph_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.meta");
     std::fs::write(&path, b"<!DOCTYPE html>").unwrap();
-    assert!(matches!(read_meta(&path), Err(Error::Message { .. })));
+    assert!(matches!(read_meta(&disk::Disk::new(), &path), Err(Error::Message { .. })));
     std::fs::write(&path, b"").unwrap();
-    assert!(matches!(read_meta(&path), Err(Error::Graph { .. })));
+    assert!(matches!(read_meta(&disk::Disk::new(), &path), Err(Error::Graph { .. })));
     let node = NodeDef { name: "n".into(), ..NodeDef::default() };
     let meta =
         MetaGraph { graph: Some(crate::proto::GraphDef { node: vec![node], library: None }), ..MetaGraph::default() };
     std::fs::write(&path, meta.encode_to_vec()).unwrap();
-    assert!(matches!(read_meta(&path), Err(Error::Graph { node, .. }) if node == "n"));
+    assert!(matches!(read_meta(&disk::Disk::new(), &path), Err(Error::Graph { node, .. }) if node == "n"));
 }
 
 #[test]

@@ -6,10 +6,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use disk::Disk;
+
 use crate::Error;
 use crate::data_files::with_suffix;
 use crate::frozen_graph::{Kind, kind_of};
-use crate::source::{Source, describe_start, io};
+use crate::source::{Source, describe_start};
 use crate::state_file::CheckpointState;
 use crate::table::has_magic;
 
@@ -28,34 +30,33 @@ pub(crate) enum Found {
 const MAX_STATE_FILE: u64 = 16 << 20;
 
 /// Finds the one checkpoint that `path` means.
-pub(crate) fn resolve(path: &Path) -> Result<Found, Error> {
-    if path.is_dir() { folder(path) } else { file_or_prefix(path) }
+pub(crate) fn resolve(disk: &Disk, path: &Path) -> Result<Found, Error> {
+    if path.is_dir() { folder(disk, path) } else { file_or_prefix(disk, path) }
 }
 
-fn folder(path: &Path) -> Result<Found, Error> {
+fn folder(disk: &Disk, path: &Path) -> Result<Found, Error> {
     let state = path.join("checkpoint");
-    if state.is_file() && !has_magic(&state)? {
-        return from_state_file(&state);
+    if disk.is_file(&state)? && !has_magic(disk, &state)? {
+        return from_state_file(disk, &state);
     }
     let mut found = BTreeSet::new();
-    for entry in std::fs::read_dir(path).map_err(|e| io("listing", path, e))? {
-        let file = entry.map_err(|e| io("listing", path, e))?.path();
-        let Some(name) = file.file_name().and_then(|n| n.to_str()).filter(|_| file.is_file()) else { continue };
-        if name.contains(".tempstate") {
+    for file in disk.list(path)? {
+        let Some(name) = file.file_name().and_then(|n| n.to_str()) else { continue };
+        if name.contains(".tempstate") || !disk.is_file(&file)? {
             continue;
         }
         if let Some(prefix) = name.strip_suffix(".index") {
             found.insert(path.join(prefix));
-        } else if !name.ends_with(".meta") && !is_data_file(name) && has_magic(&file)? {
+        } else if !name.ends_with(".meta") && !is_data_file(name) && has_magic(disk, &file)? {
             found.insert(shard(name).map_or_else(|| file.clone(), |(prefix, _)| path.join(prefix)));
         }
     }
     let saved_model = path.join("variables").join("variables");
-    if found.is_empty() && exists(&saved_model, ".index") {
+    if found.is_empty() && exists(disk, &saved_model, ".index")? {
         found.insert(saved_model.clone());
     }
     if found.is_empty() {
-        found = frozen_graphs(path)?;
+        found = frozen_graphs(disk, path)?;
     }
     let found: Vec<PathBuf> = found.into_iter().collect();
     match found.as_slice() {
@@ -63,18 +64,17 @@ fn folder(path: &Path) -> Result<Found, Error> {
             path: path.to_owned(),
             looked_for: vec![state, path.join("*.index"), with_suffix(&saved_model, ".index"), path.join("*.pb")],
         }),
-        [one] => file_or_prefix(one),
+        [one] => file_or_prefix(disk, one),
         _ => Err(Error::Ambiguous { path: path.to_owned(), found }),
     }
 }
 
 /// The files in this folder that are graphs, if only they are called so.
-fn frozen_graphs(folder: &Path) -> Result<BTreeSet<PathBuf>, Error> {
+fn frozen_graphs(disk: &Disk, folder: &Path) -> Result<BTreeSet<PathBuf>, Error> {
     let mut found = BTreeSet::new();
-    for entry in std::fs::read_dir(folder).map_err(|e| io("listing", folder, e))? {
-        let file = entry.map_err(|e| io("listing", folder, e))?.path();
+    for file in disk.list(folder)? {
         let is_pb = file.extension().is_some_and(|e| e == "pb");
-        if is_pb && file.is_file() && kind_of(&file)? == Some(Kind::Graph) {
+        if is_pb && disk.is_file(&file)? && kind_of(disk, &file)? == Some(Kind::Graph) {
             found.insert(file);
         }
     }
@@ -82,12 +82,12 @@ fn frozen_graphs(folder: &Path) -> Result<BTreeSet<PathBuf>, Error> {
 }
 
 /// What a file named as a graph, or that is one, leads to; `None` if it has another name and is none.
-fn graph_file(path: &Path) -> Result<Option<Found>, Error> {
+fn graph_file(disk: &Disk, path: &Path) -> Result<Option<Found>, Error> {
     let named = path.extension().is_some_and(|e| e == "pb" || e == "pbtxt");
-    match kind_of(path)? {
+    match kind_of(disk, path)? {
         Some(Kind::SavedModel) if path.file_name().is_some_and(|n| n == "saved_model.pb") => {
             let prefix = path.with_file_name("variables").join("variables");
-            if exists(&prefix, ".index") {
+            if exists(disk, &prefix, ".index")? {
                 return Ok(Some(Found::Bundle(prefix)));
             }
             Err(Error::MissingFile { needed_by: path.to_owned(), looked_for: with_suffix(&prefix, ".index") })
@@ -98,9 +98,9 @@ fn graph_file(path: &Path) -> Result<Option<Found>, Error> {
     }
 }
 
-fn file_or_prefix(path: &Path) -> Result<Found, Error> {
+fn file_or_prefix(disk: &Disk, path: &Path) -> Result<Found, Error> {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    if path.is_file() {
+    if disk.is_file(path)? {
         if let Some(prefix) = name.strip_suffix(".index") {
             return Ok(Found::Bundle(path.with_file_name(prefix)));
         }
@@ -108,28 +108,29 @@ fn file_or_prefix(path: &Path) -> Result<Found, Error> {
             let prefix = path.with_file_name(prefix);
             let missing =
                 || Error::MissingFile { needed_by: path.to_owned(), looked_for: with_suffix(&prefix, ".index") };
-            return from_prefix(&prefix)?.ok_or_else(missing);
+            return from_prefix(disk, &prefix)?.ok_or_else(missing);
         }
     }
-    if let Some(found) = from_prefix(path)? {
+    if let Some(found) = from_prefix(disk, path)? {
         return Ok(found);
     }
-    if path.is_file() {
-        let source = Source::open(path)?;
+    if disk.is_file(path)? {
+        let source = Source::open(disk, path)?;
         let start = source.read(0, usize::try_from(source.len().min(64)).unwrap_or(64))?;
         if name == "checkpoint" || start.starts_with(b"model_checkpoint_path") {
-            return from_state_file(path);
+            return from_state_file(disk, path);
         }
-        if let Some(found) = graph_file(path)? {
+        if let Some(found) = graph_file(disk, path)? {
             return Ok(found);
         }
         let (found, hint) = describe_start(&start, source.len());
         return Err(Error::NotATable { path: path.to_owned(), found, hint });
     }
     let index = with_suffix(path, ".index");
-    if exists(path, ".meta") || exists(path, ".data-00000-of-00001") {
-        let there = if exists(path, ".meta") { ".meta" } else { ".data-00000-of-00001" };
-        return Err(Error::MissingFile { needed_by: with_suffix(path, there), looked_for: index });
+    for there in [".meta", ".data-00000-of-00001"] {
+        if exists(disk, path, there)? {
+            return Err(Error::MissingFile { needed_by: with_suffix(path, there), looked_for: index });
+        }
     }
     Err(Error::NotFound {
         path: path.to_owned(),
@@ -138,29 +139,27 @@ fn file_or_prefix(path: &Path) -> Result<Found, Error> {
 }
 
 /// The checkpoint with this prefix: V2 if it has an index, else V1 in one file or in several.
-fn from_prefix(prefix: &Path) -> Result<Option<Found>, Error> {
-    if exists(prefix, ".index") {
+fn from_prefix(disk: &Disk, prefix: &Path) -> Result<Option<Found>, Error> {
+    if exists(disk, prefix, ".index")? {
         return Ok(Some(Found::Bundle(prefix.to_owned())));
     }
-    if prefix.is_file() && has_magic(prefix)? {
+    if disk.is_file(prefix)? && has_magic(disk, prefix)? {
         let name = prefix.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         return match shard(name) {
-            Some((base, shards)) => sharded(&prefix.with_file_name(base), shards, prefix).map(Some),
+            Some((base, shards)) => sharded(disk, &prefix.with_file_name(base), shards, prefix).map(Some),
             None => Ok(Some(Found::SavedSlices(prefix.to_owned(), vec![prefix.to_owned()]))),
         };
     }
     let mut counts = BTreeSet::new();
     let parent = prefix.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let base = prefix.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    if let Ok(entries) = std::fs::read_dir(parent) {
-        for entry in entries {
-            let entry = entry.map_err(|e| io("listing", parent, e))?;
-            if let Some((b, shards)) = entry.file_name().to_str().and_then(shard)
-                && b == base
-                && entry.path().is_file()
-            {
-                counts.insert((shards, entry.path()));
-            }
+    // A prefix may be of a folder that is not there.
+    for file in if parent.is_dir() { disk.list(parent)? } else { vec![] } {
+        if let Some((b, shards)) = file.file_name().and_then(|n| n.to_str()).and_then(shard)
+            && b == base
+            && disk.is_file(&file)?
+        {
+            counts.insert((shards, file));
         }
     }
     let Some((shards, first)) = counts.first().cloned() else { return Ok(None) };
@@ -170,16 +169,16 @@ fn from_prefix(prefix: &Path) -> Result<Option<Found>, Error> {
             found: counts.into_iter().map(|(_, file)| file).collect(),
         });
     }
-    sharded(prefix, shards, &first).map(Some)
+    sharded(disk, prefix, shards, &first).map(Some)
 }
 
 /// The V1 checkpoint in `P-SSSSS-of-NNNNN`: all of its files must be there.
-fn sharded(prefix: &Path, shards: usize, found: &Path) -> Result<Found, Error> {
+fn sharded(disk: &Disk, prefix: &Path, shards: usize, found: &Path) -> Result<Found, Error> {
     let mut files = Vec::new();
     // Stops at the first file that is missing, so that a name alone can not claim much memory.
     for number in 0..shards {
         let file = with_suffix(prefix, &format!("-{number:05}-of-{shards:05}"));
-        if !file.is_file() {
+        if !disk.is_file(&file)? {
             return Err(Error::MissingFile { needed_by: found.to_owned(), looked_for: file });
         }
         files.push(file);
@@ -187,8 +186,8 @@ fn sharded(prefix: &Path, shards: usize, found: &Path) -> Result<Found, Error> {
     Ok(Found::SavedSlices(prefix.to_owned(), files))
 }
 
-fn from_state_file(path: &Path) -> Result<Found, Error> {
-    let source = Source::open(path)?;
+fn from_state_file(disk: &Disk, path: &Path) -> Result<Found, Error> {
+    let source = Source::open(disk, path)?;
     if source.len() > MAX_STATE_FILE {
         let found = format!("{} bytes", source.len());
         return Err(Error::StateFile { path: path.to_owned(), line: 1, expected: "less than 16 MiB", found });
@@ -205,7 +204,7 @@ fn from_state_file(path: &Path) -> Result<Found, Error> {
         // A sharded V1 checkpoint is recorded as the pattern of its files' names.
         let prefix = pattern(name).map_or_else(|| prefix.clone(), |base| prefix.with_file_name(base));
         if !base.is_empty()
-            && let Some(found) = from_prefix(&prefix)?
+            && let Some(found) = from_prefix(disk, &prefix)?
         {
             return Ok(found);
         }
@@ -243,8 +242,8 @@ fn is_number(digits: &str) -> bool {
     (5..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
-fn exists(prefix: &Path, suffix: &str) -> bool {
-    with_suffix(prefix, suffix).is_file()
+fn exists(disk: &Disk, prefix: &Path, suffix: &str) -> Result<bool, Error> {
+    Ok(disk.is_file(&with_suffix(prefix, suffix))?)
 }
 
 #[cfg(test)]
@@ -277,11 +276,11 @@ mod tests {
             ],
         );
         for name in ["m.ckpt-10", "m.ckpt-10.index", "m.ckpt-10.meta", "m.ckpt-10.data-00000-of-00002", ""] {
-            assert_eq!(resolve(&dir.join(name)).unwrap(), bundle(dir, "m.ckpt-10"), "{name}");
+            assert_eq!(resolve(&Disk::new(), &dir.join(name)).unwrap(), bundle(dir, "m.ckpt-10"), "{name}");
         }
-        assert!(matches!(resolve(&dir.join("m.ckpt-1")), Err(Error::NotFound { .. })));
+        assert!(matches!(resolve(&Disk::new(), &dir.join("m.ckpt-1")), Err(Error::NotFound { .. })));
         write(dir, &["m.ckpt-9.index"]);
-        assert!(matches!(resolve(dir), Err(Error::Ambiguous { found, .. }) if found.len() == 2));
+        assert!(matches!(resolve(&Disk::new(), dir), Err(Error::Ambiguous { found, .. }) if found.len() == 2));
     }
 
     #[test]
@@ -289,7 +288,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         write(temp.path(), &["m.meta", "m.data-00000-of-00001"]);
         for name in ["m", "m.meta", "m.data-00000-of-00001"] {
-            let error = resolve(&temp.path().join(name)).unwrap_err();
+            let error = resolve(&Disk::new(), &temp.path().join(name)).unwrap_err();
             assert!(
                 matches!(&error, Error::MissingFile { looked_for, .. } if looked_for.ends_with("m.index")),
                 "{error}"
@@ -303,21 +302,21 @@ mod tests {
         let dir = temp.path();
         write(dir, &["v1.ckpt", "s-00000-of-00002", "s-00001-of-00002"]);
         assert_eq!(
-            resolve(&dir.join("v1.ckpt")).unwrap(),
+            resolve(&Disk::new(), &dir.join("v1.ckpt")).unwrap(),
             Found::SavedSlices(dir.join("v1.ckpt"), vec![dir.join("v1.ckpt")])
         );
         let all = Found::SavedSlices(dir.join("s"), vec![dir.join("s-00000-of-00002"), dir.join("s-00001-of-00002")]);
         for name in ["s", "s-00000-of-00002", "s-00001-of-00002"] {
-            assert_eq!(resolve(&dir.join(name)).unwrap(), all);
+            assert_eq!(resolve(&Disk::new(), &dir.join(name)).unwrap(), all);
         }
         for named in ["s-?????-of-00002", "/gone/s-?????-of-00002"] {
             std::fs::write(dir.join("checkpoint"), format!("model_checkpoint_path: \"{named}\"")).unwrap();
-            assert_eq!(resolve(dir).unwrap(), all);
+            assert_eq!(resolve(&Disk::new(), dir).unwrap(), all);
         }
         write(dir, &["s-00000-of-00003"]);
-        assert!(matches!(resolve(&dir.join("s")), Err(Error::Ambiguous { .. })));
+        assert!(matches!(resolve(&Disk::new(), &dir.join("s")), Err(Error::Ambiguous { .. })));
         assert!(
-            matches!(resolve(&dir.join("s-00000-of-00003")), Err(Error::MissingFile { looked_for, .. }) if looked_for.ends_with("s-00001-of-00003"))
+            matches!(resolve(&Disk::new(), &dir.join("s-00000-of-00003")), Err(Error::MissingFile { looked_for, .. }) if looked_for.ends_with("s-00001-of-00003"))
         );
     }
 
@@ -330,11 +329,11 @@ mod tests {
         for named in ["a", &absolute, "/somewhere/else/a", "C:\\runs\\a"] {
             let text = format!("model_checkpoint_path: \"{}\"", named.replace('\\', "\\\\"));
             std::fs::write(dir.join("checkpoint"), text).unwrap();
-            assert_eq!(resolve(dir).unwrap(), bundle(dir, "a"), "{named}");
-            assert_eq!(resolve(&dir.join("checkpoint")).unwrap(), bundle(dir, "a"));
+            assert_eq!(resolve(&Disk::new(), dir).unwrap(), bundle(dir, "a"), "{named}");
+            assert_eq!(resolve(&Disk::new(), &dir.join("checkpoint")).unwrap(), bundle(dir, "a"));
         }
         std::fs::write(dir.join("checkpoint"), "model_checkpoint_path: \"/gone/c\"").unwrap();
-        let error = resolve(dir).unwrap_err();
+        let error = resolve(&Disk::new(), dir).unwrap_err();
         assert!(matches!(&error, Error::StaleState { .. }) && error.to_string().contains("/gone/c"), "{error}");
     }
 
@@ -343,8 +342,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let page = temp.path().join("model.ckpt");
         std::fs::write(&page, "<!DOCTYPE html><html></html>").unwrap();
-        assert!(matches!(resolve(&page), Err(Error::NotATable { hint, .. }) if hint.contains("web page")));
-        assert!(matches!(resolve(temp.path()), Err(Error::NotFound { .. })));
+        assert!(
+            matches!(resolve(&Disk::new(), &page), Err(Error::NotATable { hint, .. }) if hint.contains("web page"))
+        );
+        assert!(matches!(resolve(&Disk::new(), temp.path()), Err(Error::NotFound { .. })));
     }
 
     #[test]
@@ -353,6 +354,6 @@ mod tests {
         let variables = temp.path().join("variables");
         std::fs::create_dir(&variables).unwrap();
         write(&variables, &["variables.index"]);
-        assert_eq!(resolve(temp.path()).unwrap(), bundle(&variables, "variables"));
+        assert_eq!(resolve(&Disk::new(), temp.path()).unwrap(), bundle(&variables, "variables"));
     }
 }

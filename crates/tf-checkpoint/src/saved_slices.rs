@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::path::{Path, PathBuf};
 
+use disk::Disk;
 use prost::Message;
 
 use crate::checkpoint::Variable;
@@ -37,10 +38,10 @@ struct Saved {
 
 impl SavedSlices {
     /// Opens a checkpoint that consists of these files.
-    pub(crate) fn open(files: &[PathBuf]) -> Result<SavedSlices, Error> {
+    pub(crate) fn open(disk: &Disk, files: &[PathBuf]) -> Result<SavedSlices, Error> {
         let mut all = SavedSlices { tables: Vec::new(), tensors: BTreeMap::new() };
         for path in files {
-            let table = Table::open(path)?;
+            let table = Table::open(disk, path)?;
             let meta = table.get(b"", |value| header(path, value))?;
             let meta = meta.ok_or_else(|| Error::Header {
                 path: path.clone(),

@@ -1,8 +1,8 @@
-//! A file on disk, read by position, whose length must not change.
+//! A file of which parts are read by position. It must not change while it is in use.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+
+use disk::{Disk, DiskFile};
 
 use crate::Error;
 
@@ -12,25 +12,23 @@ pub(crate) const CHUNK: usize = 256 * 1024;
 /// A file of which parts are read. It is opened anew for each part, so that parts can be read by several threads.
 #[derive(Debug)]
 pub(crate) struct Source {
+    disk: Disk,
     path: PathBuf,
     len: u64,
 }
 
 impl Source {
-    /// Notes the length of the file at `path`.
-    pub(crate) fn open(path: &Path) -> Result<Source, Error> {
-        let metadata = std::fs::metadata(path).map_err(|e| io("opening", path, e))?;
-        if !metadata.is_file() {
-            return Err(io("opening", path, ErrorKind::IsADirectory.into()));
-        }
-        Ok(Source { path: path.to_owned(), len: metadata.len() })
+    /// Notes the state of the file at `path`.
+    pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Source, Error> {
+        let len = disk.open(path)?.len();
+        Ok(Source { disk: disk.clone(), path: path.to_owned(), len })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Length of the file when it was opened.
+    /// Length of the file when it was first opened.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
@@ -50,10 +48,10 @@ impl Source {
         let mut file = self.open_at(offset, size)?;
         let mut bytes = vec![0; size];
         for chunk in bytes.chunks_mut(CHUNK) {
-            self.fill(&mut file, chunk)?;
+            file.fill(chunk)?;
             each(chunk);
         }
-        self.check_length(&file)?;
+        file.check()?;
         Ok(bytes)
     }
 
@@ -64,49 +62,28 @@ impl Source {
         let mut left = size;
         while left > 0 {
             buffer.truncate(left);
-            self.fill(&mut file, &mut buffer)?;
+            file.fill(&mut buffer)?;
             each(&buffer);
             left = left.saturating_sub(buffer.len());
         }
-        self.check_length(&file)
+        Ok(file.check()?)
     }
 
     /// The whole file.
     pub(crate) fn read_all(&self) -> Result<Vec<u8>, Error> {
-        let size = usize::try_from(self.len).map_err(|_| io("reading", &self.path, ErrorKind::OutOfMemory.into()))?;
-        self.read(0, size)
+        Ok(self.disk.read(&self.path)?)
     }
 
-    /// The file at `offset`, if it is as long as it was and has `size` bytes there.
-    fn open_at(&self, offset: u64, size: usize) -> Result<File, Error> {
-        let mut file = File::open(&self.path).map_err(|e| io("opening", &self.path, e))?;
-        self.check_length(&file)?;
+    /// The file at `offset`, if it is as it was and has `size` bytes there.
+    fn open_at(&self, offset: u64, size: usize) -> Result<DiskFile, Error> {
+        let mut file = self.disk.open(&self.path)?;
         if !self.holds(offset, u64::try_from(size).unwrap_or(u64::MAX)) {
-            return Err(io("reading", &self.path, ErrorKind::UnexpectedEof.into()));
+            let source = std::io::ErrorKind::UnexpectedEof.into();
+            return Err(Error::Io { doing: "reading", path: self.path.clone(), source });
         }
-        file.seek(SeekFrom::Start(offset)).map_err(|e| io("reading", &self.path, e))?;
+        file.seek(offset)?;
         Ok(file)
     }
-
-    fn fill(&self, file: &mut File, chunk: &mut [u8]) -> Result<(), Error> {
-        file.read_exact(chunk).or_else(|e| {
-            self.check_length(file)?;
-            Err(io("reading", &self.path, e))
-        })
-    }
-
-    fn check_length(&self, file: &File) -> Result<(), Error> {
-        let now = file.metadata().map_err(|e| io("reading", &self.path, e))?.len();
-        if now == self.len {
-            return Ok(());
-        }
-        Err(Error::FileChanged { path: self.path.clone(), before: self.len, now })
-    }
-}
-
-/// An [`Error::Io`].
-pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> Error {
-    Error::Io { doing, path: path.to_owned(), source }
 }
 
 /// What the first bytes of a file look like, and what kind of file often starts so.
@@ -150,18 +127,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         std::fs::write(&path, b"0123456789").unwrap();
-        let source = Source::open(&path).unwrap();
+        let source = Source::open(&Disk::new(), &path).unwrap();
         assert_eq!(source.read(3, 4).unwrap(), b"3456");
         assert!(matches!(source.read(8, 3), Err(Error::Io { .. })));
         for other in [&b"0123456789a"[..], b"012345678"] {
             std::fs::write(&path, other).unwrap();
-            assert!(matches!(source.read(3, 4), Err(Error::FileChanged { before: 10, .. })));
-            assert!(matches!(source.stream(3, 4, |_| ()), Err(Error::FileChanged { before: 10, .. })));
+            assert!(matches!(source.read(3, 4), Err(Error::FileChanged { .. })));
+            assert!(matches!(source.stream(3, 4, |_| ()), Err(Error::FileChanged { .. })));
         }
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(source.read(3, 4), Err(Error::Io { .. })));
         assert!(matches!(source.stream(3, 4, |_| ()), Err(Error::Io { .. })));
-        assert!(matches!(Source::open(dir.path()), Err(Error::Io { .. })));
+        assert!(matches!(Source::open(&Disk::new(), dir.path()), Err(Error::Io { .. })));
     }
 
     #[test]
@@ -170,7 +147,7 @@ mod tests {
         let path = dir.path().join("f");
         let all: Vec<u8> = (0..2 * CHUNK + 5).map(|i| (i % 251) as u8).collect();
         std::fs::write(&path, &all).unwrap();
-        let source = Source::open(&path).unwrap();
+        let source = Source::open(&Disk::new(), &path).unwrap();
         for (offset, size) in [(0, all.len()), (3, 2 * CHUNK), (7, CHUNK), (4, CHUNK + 1), (1, 9), (all.len(), 0)] {
             let mut pieces = Vec::new();
             source.stream(offset as u64, size, |piece| pieces.push(piece.to_vec())).unwrap();
@@ -187,10 +164,11 @@ mod tests {
         let length = 2 * CHUNK as u64;
         for other in [length + 1, length - 1, CHUNK as u64, 0] {
             std::fs::write(&path, vec![0; 2 * CHUNK]).unwrap();
-            let source = Source::open(&path).unwrap();
-            let file = File::options().write(true).open(&path).unwrap();
+            let source = Source::open(&Disk::new(), &path).unwrap();
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
             let outcome = source.stream(0, 2 * CHUNK, |_| file.set_len(other).unwrap());
-            assert!(matches!(outcome, Err(Error::FileChanged { before, now, .. }) if (before, now) == (length, other)));
+            let expected = format!("it had {length} bytes, and has {other}");
+            assert!(matches!(outcome, Err(Error::FileChanged { how, .. }) if how == expected));
         }
     }
 

@@ -5,6 +5,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use disk::Disk;
+
 use crate::Error;
 use crate::source::{Source, describe_start};
 use crate::wire::{take, u32_le, varint};
@@ -41,8 +43,8 @@ pub(crate) struct Table {
 
 impl Table {
     /// Reads the footer and the index of the table at `path`.
-    pub(crate) fn open(path: &Path) -> Result<Table, Error> {
-        let source = Source::open(path)?;
+    pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Table, Error> {
+        let source = Source::open(disk, path)?;
         let Some(footer_at) = source.len().checked_sub(FOOTER) else { return Err(not_a_table(&source)) };
         let footer = source.read(footer_at, 48)?;
         if !footer.ends_with(&MAGIC) {
@@ -223,8 +225,8 @@ impl Table {
 }
 
 /// Whether the last 8 bytes of the file say that it is a table.
-pub(crate) fn has_magic(path: &Path) -> Result<bool, Error> {
-    let source = Source::open(path)?;
+pub(crate) fn has_magic(disk: &Disk, path: &Path) -> Result<bool, Error> {
+    let source = Source::open(disk, path)?;
     match source.len().checked_sub(FOOTER) {
         Some(at) => Ok(source.read(at, 48)?.ends_with(&MAGIC)),
         None => Ok(false),
@@ -295,7 +297,7 @@ mod tests {
         let path = dir.path().join("t");
         std::fs::write(&path, bytes).unwrap();
         let mut all = Vec::new();
-        let table = Table::open(&path)?;
+        let table = Table::open(&Disk::new(), &path)?;
         table.scan(|k, v| {
             all.push((k.to_vec(), v.to_vec()));
             Ok(())

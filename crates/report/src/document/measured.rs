@@ -62,8 +62,9 @@ impl From<&parity::StepReport> for Timestep {
 
 impl From<&parity::CellReport> for VerifiedLstm {
     fn from(cell: &parity::CellReport) -> VerifiedLstm {
-        let largest =
-            |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, |m: f64, v| if v.is_nan() { v } else { m.max(v) });
+        let largest = |values: &mut dyn Iterator<Item = f64>| {
+            values.fold(0.0, |m: f64, v| if m.is_nan() || v.is_nan() { f64::NAN } else { m.max(v) })
+        };
         VerifiedLstm {
             name: cell.name.clone(),
             candidate: cell.candidate.clone(),

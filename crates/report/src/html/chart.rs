@@ -87,12 +87,16 @@ pub(super) fn chart(id: &str, title: &str, series: &[Series<'_>]) -> String {
 
 fn axes(svg: &mut String, decades: &Decades, steps: usize) {
     let every = ((decades.high - decades.low) / 6 + 1).max(1);
-    for power in (decades.low..=decades.high).filter(|p| (p - decades.low) % every == 0) {
-        let y = decades.y(10f64.powi(power));
+    // Few decades have room for lines between them.
+    let within: &[i32] = if decades.high - decades.low <= 2 { &[1, 2, 5] } else { &[1] };
+    let powers = (decades.low..=decades.high).filter(|p| (p - decades.low) % every == 0);
+    let lines = powers.flat_map(|power| within.iter().map(move |digit| (*digit, power)));
+    for (digit, power) in lines.filter(|(digit, power)| *power < decades.high || *digit == 1) {
+        let y = decades.y(f64::from(digit) * 10f64.powi(power));
         let _ = write!(
             svg,
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-             <text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">1e{power}</text>",
+             <text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{digit}e{power}</text>",
             WIDTH - RIGHT,
             LEFT - 6.0,
             y + 4.0

@@ -28,6 +28,16 @@
     chart.querySelector(".cursor").style.visibility = "hidden";
     tip.style.visibility = "hidden";
   };
+  // Paper has no triangles to click: what is closed is opened for it, unless it would fill many pages.
+  let opened = [];
+  window.addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open]):not(.long)")];
+    for (const details of opened) details.open = true;
+  });
+  window.addEventListener("afterprint", () => {
+    for (const details of opened) details.open = false;
+    opened = [];
+  });
   for (const chart of document.querySelectorAll(".chart")) {
     const numbers = JSON.parse(document.getElementById(chart.id + "-numbers").textContent);
     const { left, right, width, steps } = chart.dataset;

@@ -7,6 +7,7 @@ mod tables;
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use crate::checks::{by_quantity, from_oracle};
 use crate::document::{Timestep, VerifiedLstm, Verify};
 use crate::printable;
 use chart::{Series, chart};
@@ -56,17 +57,23 @@ fn verdict(out: &mut String, document: &Verify) {
         out,
         "<h1>gatewise verify</h1><div class=\"verdict {class}\"><strong>{}</strong><p>{}</p></div>",
         escape(&document.verdict.to_uppercase()),
-        escape(&crate::verify_text::why(document))
+        escape(&crate::why(document))
     );
+    tables::overview(out, &document.lstms);
     if document.reasons.len() > 1 {
-        let _ = write!(out, "<h3>Reasons</h3><ul>");
-        for reason in &document.reasons {
+        let _ = write!(out, "<h3>What else speaks against a pass</h3><ul>");
+        for reason in document.reasons.iter().skip(1) {
             let whose =
                 if reason.lstm.is_empty() { String::new() } else { format!("<code>{}</code>: ", escape(&reason.lstm)) };
             let _ = write!(out, "<li>{whose}{}</li>", escape(&reason.text));
         }
         out.push_str("</ul>");
     }
+    let _ = write!(out, "<h3>What to do now</h3><ul>");
+    for step in crate::next(document) {
+        let _ = write!(out, "<li>{}</li>", escape(&step));
+    }
+    out.push_str("</ul>");
     if !document.notes.is_empty() {
         let _ = write!(out, "<h3>What this rests on</h3><ul>");
         for note in &document.notes {
@@ -92,11 +99,7 @@ fn section(out: &mut String, index: usize, lstm: &VerifiedLstm) {
     let of = |value: fn(&Timestep) -> f64| lstm.timesteps.iter().map(|t| Some(value(t))).collect::<Vec<_>>();
     let carried = [
         Series { name: "between the lanes", class: "s0", values: of(|t| t.carried.max_abs) },
-        Series {
-            name: "Keras lane from the truth",
-            class: "s1",
-            values: of(|t| t.carried.keras_from_oracle.h.max(t.carried.keras_from_oracle.c)),
-        },
+        Series { name: "Keras lane from the truth", class: "s1", values: of(from_oracle) },
         Series { name: "farthest right run", class: "s2", values: of(|t| t.carried.noise_floor) },
         Series {
             name: "allowed",
@@ -113,22 +116,24 @@ fn section(out: &mut String, index: usize, lstm: &VerifiedLstm) {
         &carried,
     );
     let local = [
-        Series { name: "error", class: "s0", values: of(|t| t.local.ratio * t.local.bound) },
-        Series { name: "rounding bound there", class: "s3", values: of(|t| t.local.bound) },
+        Series { name: "TF1 lane", class: "s0", values: of(|t| by_quantity(&t.local.tf1_ratio)) },
+        Series { name: "Keras lane", class: "s1", values: of(|t| by_quantity(&t.local.keras_ratio)) },
+        Series { name: "rounding bound", class: "s3", values: of(|_| 1.0) },
     ];
     figure(
         out,
         &format!("local-{index}"),
-        "Local error: one step from the true state",
-        "Where the error is the largest share of what rounding can explain; the worse of the two lanes.",
+        "Local error: one step from the true state, as a share of its rounding bound",
+        "The largest share over all sequences, units, states and gates. Above 1 rounding cannot be the cause.",
         &local,
     );
     if let Some(heat) = &lstm.heat {
         let _ = write!(
             out,
-            "<figure><h3>Where: |Δh| between the lanes in sequence {}, the one furthest apart</h3>{}</figure>",
+            "<figure><h3>Where: |Δh| between the lanes in sequence {}, the one furthest apart</h3>{}</figure>{}",
             heat.sequence,
-            heat::heat(heat)
+            heat::heat(heat),
+            tables::units(heat)
         );
     }
     tables::weights(out, &lstm.weights);
@@ -149,11 +154,11 @@ fn figure(out: &mut String, id: &str, title: &str, caption: &str, series: &[Seri
 
 fn provenance(out: &mut String, document: &Verify, command: &str) {
     let _ = write!(out, "<section><h2>Provenance</h2><h3>To repeat it</h3><pre>{}</pre>", escape(command));
-    let mut rows: Vec<(String, String)> = vec![];
+    let mut rows = vec![("gatewise".to_owned(), format!("version {}", env!("CARGO_PKG_VERSION")))];
     let files = document.inputs.checkpoint.iter().map(|f| ("checkpoint", f));
     let files = files.chain(document.inputs.candidate.iter().map(|f| ("candidate", f)));
     for (role, file) in files.chain(document.inputs.recorded.iter().map(|f| ("recorded inputs", f))) {
-        rows.push((format!("{role} {}", file.path), format!("sha256 {}", file.sha256)));
+        rows.push((format!("{role} {}, SHA-256", file.path), file.sha256.clone()));
     }
     let s = &document.settings;
     rows.push(("candidate format".to_owned(), document.inputs.candidate_format.clone()));

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::escape;
-use crate::document::{Diagnosis, Timestep, VerifiedLstm, Weights};
+use crate::checks::{checks, from_oracle};
+use crate::document::{Diagnosis, Heat, Timestep, VerifiedLstm, Weights};
 
 fn number(value: f64) -> String {
     if value == 0.0 {
@@ -13,6 +14,36 @@ fn number(value: f64) -> String {
     } else {
         "not a number".to_owned()
     }
+}
+
+/// What must hold of every LSTM, at a glance.
+pub(super) fn overview(out: &mut String, lstms: &[VerifiedLstm]) {
+    out.push_str(
+        "<div class=\"scroll\" tabindex=\"0\"><table class=\"overview\"><thead><tr><th>LSTM</th><th>check</th><th>result</th>\
+         <th>found</th><th>worst at</th></tr></thead><tbody>",
+    );
+    for lstm in lstms {
+        for (index, check) in checks(lstm).iter().enumerate() {
+            out.push_str("<tr>");
+            if index == 0 {
+                let _ = write!(out, "<th scope=\"rowgroup\" rowspan=\"4\"><code>{}</code></th>", escape(&lstm.name));
+            }
+            let class = match check.holds {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "hidden",
+            };
+            let _ = write!(
+                out,
+                "<td>{}</td><td class=\"{class}\">{}</td><td>{}</td><td>{}</td></tr>",
+                check.name,
+                check.result(),
+                escape(&check.found),
+                escape(&check.worst)
+            );
+        }
+    }
+    out.push_str("</tbody></table></div>");
 }
 
 pub(super) fn diagnosis(out: &mut String, found: &[Diagnosis]) {
@@ -63,7 +94,7 @@ pub(super) fn kills(out: &mut String, lstm: &VerifiedLstm) {
     let _ = write!(
         out,
         "<h3>Would a mistake have been seen?</h3><details><summary>{seen} of {can} mistakes that can show on this cell \
-         would have been seen in the outputs alone</summary><div class=\"scroll\"><table><thead><tr><th>mistake</th>\
+         would have been seen in the outputs alone</summary><div class=\"scroll\" tabindex=\"0\"><table class=\"kills\"><thead><tr><th>mistake</th>\
          <th>seen</th><th class=\"n\">times the bound</th><th>in words</th></tr></thead><tbody>"
     );
     for kill in &lstm.sensitivity {
@@ -95,10 +126,45 @@ pub(super) fn kills(out: &mut String, lstm: &VerifiedLstm) {
     }
 }
 
+/// Units that the table of the heat map lists.
+const UNITS: usize = 50;
+/// Tables of more rows stay closed in print.
+const PRINTED: usize = 200;
+
+/// What stands behind the heat map: each unit's largest difference, the largest first.
+pub(super) fn units(heat: &Heat) -> String {
+    // What is not finite is larger than anything.
+    let rank = |v: f64| if v.is_finite() { v } else { f64::INFINITY };
+    let largest = |row: &Vec<Option<f64>>| {
+        let steps = row.iter().enumerate().filter_map(|(t, v)| Some((t, (*v)?)));
+        steps.reduce(|a, b| if rank(b.1) > rank(a.1) { b } else { a })
+    };
+    let mut units: Vec<(usize, usize, f64)> =
+        heat.values.iter().enumerate().filter_map(|(unit, row)| largest(row).map(|(t, v)| (unit, t, v))).collect();
+    units.sort_by(|a, b| rank(b.2).total_cmp(&rank(a.2)).then(a.0.cmp(&b.0)));
+    let shown = units.len().min(UNITS);
+    let mut out = format!(
+        "<details><summary>The {shown} units furthest apart, of {}, as a table</summary><div class=\"scroll\" tabindex=\"0\">\
+         <table><thead><tr><th class=\"n\">unit</th><th class=\"n\">largest |Δh|</th><th class=\"n\">at step</th></tr>\
+         </thead><tbody>",
+        units.len()
+    );
+    for (unit, t, value) in units.iter().take(UNITS) {
+        let _ = write!(
+            out,
+            "<tr><td class=\"n\">{unit}</td><td class=\"n\">{}</td><td class=\"n\">{t}</td></tr>",
+            number(*value)
+        );
+    }
+    out + "</tbody></table></div></details>"
+}
+
 /// The numbers of both charts.
 pub(super) fn steps(out: &mut String, steps: &[Timestep]) {
-    out.push_str(
-        "<details><summary>Every step as a table</summary><div class=\"scroll\"><table><thead><tr><th class=\"n\">t</th>\
+    let long = if steps.len() > PRINTED { " class=\"long\"" } else { "" };
+    let _ = write!(
+        out,
+        "<details{long}><summary>Every step as a table</summary><div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th class=\"n\">t</th>\
          <th class=\"n\">lanes |Δ|</th><th class=\"n\">relative</th><th class=\"n\">ULP</th><th class=\"n\">RMS</th>\
          <th class=\"n\">Keras from truth</th><th class=\"n\">allowed</th><th class=\"n\">local / bound</th><th>worst</th>\
          </tr></thead><tbody>",
@@ -116,10 +182,30 @@ pub(super) fn steps(out: &mut String, steps: &[Timestep]) {
             number(c.max_rel),
             c.max_ulp,
             number(c.rms),
-            number(c.keras_from_oracle.h.max(c.keras_from_oracle.c)),
+            number(from_oracle(t)),
             number(t.local.ratio),
             escape(&worst)
         );
     }
     out.push_str("</tbody></table></div></details>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_units_furthest_apart_come_first_and_what_is_not_a_number_before_them() {
+        let values =
+            vec![vec![Some(1e-7), Some(3e-7)], vec![None, Some(f64::NAN)], vec![Some(2e-3), None], vec![None, None]];
+        let table = units(&Heat { sequence: 0, values });
+        let rows: Vec<&str> = table.split("<tr><td").skip(1).collect();
+        assert_eq!(rows.len(), 3, "{table}");
+        assert!(rows[0].contains(">1</td>") && rows[0].contains("not a number"), "{table}");
+        assert!(rows[1].contains(">2</td>") && rows[1].contains("2.00e-3"), "{table}");
+        assert!(
+            rows[2].contains("3.00e-7") && rows[2].ends_with("1</td></tr></tbody></table></div></details>"),
+            "{table}"
+        );
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use super::style::Style;
 use crate::document::{Convert, Devices, Inspect, Lstm};
-use crate::{Style, printable};
+use crate::printable;
 
 /// What a checkpoint holds.
 pub fn inspect(document: &Inspect, style: Style) -> String {

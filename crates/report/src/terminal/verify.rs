@@ -1,0 +1,179 @@
+//! A verification for people: the verdict first, then what it rests on, and what to do now.
+
+use std::fmt::Write;
+
+use super::next;
+use super::spark::{Curve, curves};
+use super::steps::{Steps, steps};
+use super::style::Style;
+use super::wrap::{WIDTH, width, wrapped};
+use crate::checks::{checks, from_oracle, worst};
+use crate::document::{Timestep, VerifiedLstm, Verify};
+use crate::printable;
+
+/// The verdict and one line of why.
+pub fn verdict_line(document: &Verify, style: Style) -> String {
+    let (word, text) = match document.verdict.as_str() {
+        "pass" => (style.good("PASS"), "PASS"),
+        "fail" => (style.bad("FAIL"), "FAIL"),
+        _ => (style.doubtful("INCONCLUSIVE"), "INCONCLUSIVE"),
+    };
+    // The reasons below it are indented alike, whatever the verdict.
+    let indent = if text.len() > 4 { 6 } else { text.len() + 2 };
+    wrapped(&format!("{word}  "), indent, &why(document))
+}
+
+/// One line of why.
+pub(crate) fn why(document: &Verify) -> String {
+    if document.verdict == "pass" { pass_line(document) } else { first_reason(document) }
+}
+
+fn pass_line(document: &Verify) -> String {
+    let what = match &document.inputs.candidate {
+        Some(file) => printable(&file.path).into_owned(),
+        None => "gatewise's own conversion".to_owned(),
+    };
+    let n = document.lstms.len();
+    format!("{what} computes what the TF1 checkpoint computes ({n} LSTM{})", if n == 1 { "" } else { "s" })
+}
+
+fn first_reason(document: &Verify) -> String {
+    document.reasons.first().map_or_else(String::new, reason_line)
+}
+
+fn reason_line(reason: &crate::document::Reason) -> String {
+    if reason.lstm.is_empty() {
+        printable(&reason.text).into_owned()
+    } else {
+        format!("{}: {}", printable(&reason.lstm), printable(&reason.text))
+    }
+}
+
+/// The whole document.
+pub fn verify(document: &Verify, which: Steps, style: Style) -> String {
+    let mut out = verdict_line(document, style);
+    for reason in document.reasons.iter().skip(1) {
+        out += &wrapped("      ", 8, &reason_line(reason));
+    }
+    for lstm in &document.lstms {
+        one_lstm(&mut out, lstm, which, style);
+    }
+    compared(&mut out, document, style);
+    let mut label = format!("\n{}  ", style.heading("next"));
+    for step in next(document) {
+        out += &wrapped(&label, 6, &step);
+        label = "      ".to_owned();
+    }
+    out
+}
+
+fn one_lstm(out: &mut String, lstm: &VerifiedLstm, which: Steps, style: Style) {
+    let heading = format!("{} -> {}", printable(&lstm.name), printable(&lstm.candidate));
+    // Long scopes take a line each.
+    let heading = if width(&heading) > WIDTH { heading.replacen(" -> ", "\n  -> ", 1) } else { heading };
+    let _ = writeln!(out, "\n{}", style.heading(&heading));
+    let _ = writeln!(out, "{} inputs, {} units, layer {}, {}", lstm.input_size, lstm.units, lstm.layer, lstm.direction);
+    out.push('\n');
+    table(out, lstm, style);
+    out.push('\n');
+    details(out, lstm);
+    // The first one is among the reasons above.
+    for diagnosis in lstm.diagnosis.iter().skip(1) {
+        *out += &wrapped("  ", 4, &format!("or: {}", printable(&diagnosis.text)));
+    }
+    out.push('\n');
+    let of = |value: fn(&Timestep) -> f64| lstm.timesteps.iter().map(|t| Some(value(t))).collect::<Vec<_>>();
+    let allowed = lstm.timesteps.iter().map(|t| (!t.carried.saturated).then_some(t.carried.allowed)).collect();
+    *out += &curves(
+        "error",
+        &[
+            Curve { name: "allowed", values: allowed },
+            Curve { name: "carried", values: of(from_oracle) },
+            Curve { name: "one step", values: of(|t| t.local.ratio * t.local.bound) },
+        ],
+        style,
+    );
+    out.push('\n');
+    *out += &steps(lstm, which, style);
+}
+
+/// One row per thing that must hold.
+fn table(out: &mut String, lstm: &VerifiedLstm, style: Style) {
+    let _ = writeln!(out, "  {}", style.faint("check    result  found                     worst at"));
+    for check in checks(lstm) {
+        let result = check.result();
+        let gap = " ".repeat(6 - result.len());
+        let result = match check.holds {
+            Some(true) => style.good(result),
+            Some(false) => style.bad(result),
+            None => style.doubtful(result),
+        };
+        let first = format!("  {:<8} {result}{gap}  {:<24}  ", check.name, check.found);
+        *out += &wrapped(&first, width(&first).min(45), &check.worst);
+    }
+}
+
+/// What the table has no room for.
+fn details(out: &mut String, lstm: &VerifiedLstm) {
+    let mut say = |text: &str| *out += &wrapped("  ", 4, text);
+    for setting in &lstm.weights.settings {
+        say(&format!("setting: {}", printable(setting)));
+    }
+    let all = &lstm.timesteps;
+    if let Some((t, at)) = worst(all, |t| t.local.ratio).and_then(|t| Some((t, t.local.at.as_ref()?))) {
+        say(&format!(
+            "local: at the worst place {:.7} was expected, {:.7} found, where the bound is {:.2e}",
+            at.expected, at.found, t.local.bound
+        ));
+    }
+    if let Some(t) = worst(all, |t| t.carried.max_abs) {
+        let growth = lstm.growth_per_step.map_or_else(String::new, |g| format!("; grows {g:.3}-fold a step"));
+        say(&format!("carried: the lanes are at most {:.2e} apart{growth}", t.carried.max_abs));
+    }
+    if let Some(step) = all.iter().find(|t| t.carried.saturated) {
+        say(&format!("from step {} on even right runs drift apart: carried error says nothing there", step.t));
+    }
+    let missed: Vec<&str> =
+        lstm.sensitivity.iter().filter(|k| k.detected == Some(false)).map(|k| k.fault.as_str()).collect();
+    if !missed.is_empty() {
+        say(&format!("faults that would not have been seen: {}", missed.join(", ")));
+    }
+    for kill in lstm.sensitivity.iter().filter(|k| k.detected.is_none()) {
+        say(&format!("cannot show: {} ({})", kill.fault, printable(kill.why.as_deref().unwrap_or_default())));
+    }
+    if let Some(change) = &lstm.smallest_change {
+        let never = if change.invisible > 0 { format!("; {} never", change.invisible) } else { String::new() };
+        say(&format!(
+            "smallest change of one weight that would show: {:.2e} of it (median), {:.2e} (95 in 100){never}",
+            change.median, change.p95
+        ));
+    }
+}
+
+/// What was compared, how, and what that rests on.
+fn compared(out: &mut String, document: &Verify, style: Style) {
+    let _ = writeln!(out, "\n{}", style.heading("compared"));
+    let mut say = |what: &str, text: &str| *out += &wrapped(&format!("  {what:<9} "), 12, text);
+    if let Some(file) = &document.inputs.candidate {
+        say("candidate", &printable(&file.path));
+        say("sha256", &file.sha256);
+    }
+    let (s, d) = (&document.settings, &document.device);
+    say("device", &format!("{} ({}, {})", printable(&d.name), d.kind, d.backend));
+    say("lanes", &s.lanes.join(", "));
+    let (n, steps) = (s.sequences, s.timesteps);
+    match &document.inputs.recorded {
+        None => say("inputs", &format!("{n} random sequences of {steps} steps, seed {}", s.seed)),
+        Some(file) => say("inputs", &format!("{n} sequences of up to {steps} steps from {}", printable(&file.path))),
+    }
+    let budgets: Vec<String> = ["sigmoid", "tanh"]
+        .iter()
+        .filter_map(|name| Some(format!("{name} {:.1} ULP", s.activation_budget_ulp.get(*name)?)))
+        .collect();
+    say("bound", &format!("{} u sqrt(n) per sum of n terms, plus {} as measured", s.lambda, budgets.join(", ")));
+    say("local", "one step from the true state, as a share of what rounding can explain");
+    say("carried", "running freely, as a share of how far right f32 runs may be from the truth");
+    for note in &document.notes {
+        say("note", &printable(note));
+    }
+}
