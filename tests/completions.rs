@@ -78,7 +78,7 @@ fn manual_pages_render() {
     assert_eq!(gatewise(["man"]).stdout, std::fs::read_to_string(pages.join("gatewise.1")).unwrap());
     for name in names {
         let page = std::fs::read_to_string(pages.join(&name)).unwrap();
-        let Some((accepted, text)) = accepts("groff", &["-man", "-Tascii", "-ww"], &page) else { return };
+        let Some((accepted, text)) = accepts("groff", &["-man", "-Tascii", "-P-bcou", "-ww"], &page) else { return };
         assert!(accepted && text.contains("SYNOPSIS") && text.contains("gatewise"), "{name}: {text}");
         assert!(!text.contains("warning"), "{name}: {text}");
     }

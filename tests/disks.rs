@@ -101,6 +101,7 @@ fn no_output_may_be_an_input_through_any_link() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
     let mut inputs = copy(folder);
+    let checkpoint = folder.join("model.ckpt");
     let candidate = folder.join("candidate.keras");
     std::fs::copy(golden("basic/keras2/model.keras"), &candidate).unwrap();
     let recorded = folder.join("io.npz");
@@ -121,7 +122,7 @@ fn no_output_may_be_an_input_through_any_link() {
             let name = |path: &Path| path.display().to_string();
             let verify = vec![
                 "verify".to_owned(),
-                name(folder),
+                name(&checkpoint),
                 name(&candidate),
                 "--inputs".to_owned(),
                 name(&recorded),
@@ -134,7 +135,8 @@ fn no_output_may_be_an_input_through_any_link() {
             if *input != recorded {
                 let to: &[&str] = if *input == candidate { &["--into", "CANDIDATE"] } else { &["--to", "keras"] };
                 let to = to.iter().map(|w| if *w == "CANDIDATE" { name(&candidate) } else { (*w).to_owned() });
-                let fixed = ["convert", &name(folder), "--map", &name(&map), "-o", &name(output)].map(str::to_owned);
+                let fixed =
+                    ["convert", &name(&checkpoint), "--map", &name(&map), "-o", &name(output)].map(str::to_owned);
                 runs.push(fixed.into_iter().chain(to).collect());
             }
             for arguments in runs {

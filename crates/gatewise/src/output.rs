@@ -86,7 +86,7 @@ impl Unfinished {
     fn write(path: &Path, bytes: &[u8]) -> Result<Unfinished, CliError> {
         let mut made = Unfinished::create(path)?;
         let failed = |source| CliError::File { doing: "writing", file: path.to_owned(), source };
-        made.file.write_all(bytes).map_err(failed)?;
+        made.file.as_file_mut().write_all(bytes).map_err(failed)?;
         // A file that is there keeps who may read it.
         if let Ok(there) = made.place.metadata() {
             made.file.as_file().set_permissions(there.permissions()).map_err(failed)?;
