@@ -20,6 +20,21 @@ pub fn gatewise<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Run 
     finished(command.output().expect("the binary runs"))
 }
 
+/// Runs `gatewise` in this folder.
+pub fn gatewise_in<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatewise"));
+    command.args(arguments).env_remove("NO_COLOR").current_dir(folder);
+    finished(command.output().expect("the binary runs"))
+}
+
+/// Options of verify for a run that is small, and enough for the kill table; options in `more` stand for those of the
+/// same name.
+pub fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let sizes = [["--device", "cpu"], ["--sequences", "8"], ["--timesteps", "12"]];
+    let kept = sizes.into_iter().filter(|[name, _]| !more.contains(name));
+    kept.flatten().chain(more.iter().copied()).collect()
+}
+
 fn finished(output: Output) -> Run {
     Run {
         code: output.status.code().expect("it ends by itself, not by a signal"),

@@ -1,9 +1,13 @@
 //! The command line.
 
+mod evidence;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lanes::Choice;
+
+pub(crate) use evidence::{Check, Evidence, Replay, VerifyOrReplay};
 
 /// Certify that LSTM weights converted from TensorFlow 1.x to Keras compute the same function.
 #[derive(Debug, Parser)]
@@ -23,7 +27,9 @@ pub(crate) enum Command {
     /// Write the LSTMs of a checkpoint as Keras weights.
     Convert(Convert),
     /// Certify a conversion: run both sides over random sequences and judge their divergence.
-    Verify(Verify),
+    Verify(VerifyOrReplay),
+    /// Say whether a certificate is genuine, about these files, and what it certifies.
+    Check(Check),
     /// List the devices that lanes can run on.
     Devices(Devices),
     /// Print what makes a shell complete this program's commands and options.
@@ -37,7 +43,9 @@ impl Command {
     pub(crate) fn may_use_a_gpu(&self) -> bool {
         match self {
             Command::Inspect(_) | Command::Convert(_) | Command::Completions(_) | Command::Man(_) => false,
-            Command::Verify(verify) => verify.device != Choice::Cpu,
+            Command::Verify(VerifyOrReplay::Verify(verify)) => verify.device != Choice::Cpu,
+            Command::Verify(VerifyOrReplay::Replay(_)) => false,
+            Command::Check(check) => check.again && check.device != Some(Choice::Cpu),
             Command::Devices(_) => true,
         }
     }
@@ -117,6 +125,8 @@ pub(crate) struct Verify {
     /// Also write the result as one HTML file, with pictures.
     #[arg(long, value_name = "FILE.html", help_heading = "Display")]
     pub(crate) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) evidence: Evidence,
     #[command(flatten)]
     pub(crate) display: Display,
 }
@@ -381,6 +391,11 @@ mod tests {
             "gatewise verify model.ckpt --steps",
             "gatewise completions zsh",
             "gatewise man",
+            "gatewise verify model.ckpt --certificate c.json --sign key.pem --timestamp 2026-11-25T22:00:00Z",
+            "gatewise verify model.ckpt --bundle folder",
+            "gatewise verify --bundle folder --format json --quiet",
+            "gatewise check c.json a b --key pub.pem",
+            "gatewise check c.json --again --root folder --device cpu",
         ] {
             assert!(Arguments::try_parse_from(good.split(' ')).is_ok(), "{good}");
         }
@@ -392,6 +407,14 @@ mod tests {
             "gatewise verify a --device tpu",
             "gatewise verify a --atol NaN",
             "gatewise convert a",
+            "gatewise verify a --sign key.pem",
+            "gatewise verify a --timestamp 2026-11-25T22:00:00Z",
+            "gatewise verify a --certificate c.json --timestamp yesterday",
+            "gatewise verify --bundle folder --seed 3",
+            "gatewise verify --bundle folder --certificate c.json",
+            "gatewise check",
+            "gatewise check c.json a --again",
+            "gatewise check c.json --device cpu",
             "gatewise convert a -o b --forget-bias inf",
         ] {
             assert!(Arguments::try_parse_from(bad.split(' ')).is_err(), "{bad}");

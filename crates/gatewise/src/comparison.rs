@@ -10,19 +10,23 @@ use crate::source::Subject;
 
 /// The activation functions that will run.
 pub(crate) fn functions(subjects: &[Subject], candidates: &[Candidate]) -> Vec<Activation> {
-    // Sigmoid and both hard sigmoids, ReLU and tanh besides: the catalogue's faults use them.
-    let mut used = vec![
+    let mut used: Vec<Activation> = subjects.iter().flat_map(|s| s.truth.cells()).map(|c| c.activation).collect();
+    for cell in candidates.iter().flat_map(|c| c.network.cells()) {
+        used.extend([cell.activation, cell.recurrent_activation]);
+    }
+    with_the_catalogues(&used)
+}
+
+/// These functions, each once, and those that the catalogue's faults use besides.
+pub(crate) fn with_the_catalogues(used: &[Activation]) -> Vec<Activation> {
+    let faults = [
         Activation::Sigmoid,
         Activation::Tanh,
         Activation::Relu,
         Activation::HardSigmoidKeras2,
         Activation::HardSigmoidKeras3,
     ];
-    used.extend(subjects.iter().flat_map(|s| s.truth.cells()).map(|c| c.activation));
-    for cell in candidates.iter().flat_map(|c| c.network.cells()) {
-        used.extend([cell.activation, cell.recurrent_activation]);
-    }
-    Activation::ALL.into_iter().filter(|a| used.contains(a)).collect()
+    Activation::ALL.into_iter().filter(|a| used.contains(a) || faults.contains(a)).collect()
 }
 
 /// Runs every network through both lanes and the oracle.

@@ -46,6 +46,12 @@ pub(crate) enum CliError {
     OneNetwork(Vec<String>),
     #[error(transparent)]
     Lane(#[from] parity::LaneError),
+    #[error("key {}: {source}", .file.display())]
+    Key { file: PathBuf, source: report::dsse::KeyError },
+    #[error("{}: {problem}", .file.display())]
+    Certificate { file: PathBuf, problem: String },
+    #[error("bundle {}: {problem}", .folder.display())]
+    Bundle { folder: PathBuf, problem: String },
     #[error("{doing} {}", .file.display())]
     File { doing: &'static str, file: PathBuf, source: std::io::Error },
     #[error(transparent)]

@@ -5,8 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod again;
 mod args;
+mod bundle;
 mod candidate;
+mod certificate;
+mod check;
 mod comparison;
 mod completions;
 mod convert;
@@ -45,7 +49,9 @@ fn main() -> ExitCode {
     let outcome = match &arguments.command {
         args::Command::Inspect(inspect) => inspect::run(inspect),
         args::Command::Convert(convert) => convert::run(convert),
-        args::Command::Verify(verify) => verify::run(verify),
+        args::Command::Verify(args::VerifyOrReplay::Verify(verify)) => verify::run(verify),
+        args::Command::Verify(args::VerifyOrReplay::Replay(replay)) => bundle::replay(replay),
+        args::Command::Check(check) => check::run(check),
         args::Command::Devices(devices) => devices::run(devices),
         args::Command::Completions(completions) => completions::completions(completions),
         args::Command::Man(man) => completions::man(man),

@@ -7,7 +7,7 @@ use lanes::{Device, KerasLstm, SelfCheck, Tf1FusedLstm};
 use lstm::Batch;
 use lstm::detect::{FoundCell, Source};
 use ndarray::Array3;
-use parity::{InputSpec, Lane, Lanes, Reason, Verdict};
+use parity::{CellReport, InputSpec, Lane, Lanes, Reason, Verdict};
 use report::document;
 
 use crate::args::{self, Format};
@@ -17,19 +17,43 @@ use crate::exit::Code;
 use crate::progress::Progress;
 use crate::source::{self, Subject};
 use crate::store::Store;
-use crate::{comparison, devices, other_origin, output, recorded};
+use crate::{bundle, certificate, comparison, devices, other_origin, output, recorded};
 
 /// What a verification found.
 pub(crate) struct Judged {
     pub(crate) document: document::Verify,
     pub(crate) verdict: Verdict,
+    pub(crate) compared: Compared,
+}
+
+/// What was compared, and what the comparison measured.
+pub(crate) struct Compared {
+    pub(crate) store: Store,
+    pub(crate) subjects: Vec<Subject>,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) candidate_files: Vec<PathBuf>,
+    /// The inputs of each network, and the outputs recorded for them.
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) recorded: Option<Array3<f32>>,
+    pub(crate) cells: Vec<CellReport>,
 }
 
 pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
-    let Judged { document, verdict } = judge(args)?;
+    let evidence = &args.evidence;
+    let key = evidence.sign.as_deref().map(certificate::private_key).transpose()?;
+    evidence.bundle.as_deref().map_or(Ok(()), bundle::refuse_existing)?;
+    let judged = judge(args)?;
     if let Some(path) = &args.report {
-        output::write_whole(path, report::html(&document, &command_line()).as_bytes())?;
+        output::write_whole(path, report::html(&judged.document, &command_line()).as_bytes())?;
     }
+    if let Some(path) = &evidence.certificate {
+        let bytes = certificate::certify(args, &judged, evidence.timestamp.as_deref(), key.as_ref())?;
+        output::write_whole(path, &bytes)?;
+    }
+    if let Some(folder) = &evidence.bundle {
+        bundle::write(args, &judged, folder)?;
+    }
+    let Judged { document, verdict, .. } = judged;
     let style = args.display.look.style();
     let steps = if args.steps { report::Steps::All } else { report::Steps::Telling };
     match args.display.format {
@@ -72,7 +96,7 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
         }
     }
 
-    if let Some(path) = &args.report {
+    for path in args.report.iter().chain(&args.evidence.certificate) {
         output::refuse_to_overwrite(path, &read_files(store, args, &candidate_files))?;
     }
 
@@ -144,7 +168,8 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
             .collect(),
         notes,
     };
-    Ok(Judged { document, verdict })
+    let compared = Compared { store: opened.store, subjects, candidates, candidate_files, batches, recorded: y, cells };
+    Ok(Judged { document, verdict, compared })
 }
 
 /// Every file that the verification reads.

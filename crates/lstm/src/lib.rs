@@ -16,6 +16,7 @@ pub mod fault;
 pub mod forms;
 pub mod gate_order;
 mod network;
+pub mod one_unit;
 pub mod oracle;
 mod sequence;
 

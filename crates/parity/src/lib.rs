@@ -17,6 +17,7 @@ mod local;
 pub mod outputs;
 mod projected;
 pub mod random;
+pub mod replay;
 mod sensitivity;
 mod verdict;
 mod verify;

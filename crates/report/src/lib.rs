@@ -6,13 +6,20 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod check_text;
 mod checks;
 pub mod document;
+pub mod dsse;
 mod html;
 mod printable;
+mod replay_text;
+pub mod statement;
+mod strict_json;
 mod terminal;
 
+pub use check_text::{check as check_text, check_line};
 pub use html::html;
 pub use printable::printable;
 pub use terminal::{Steps, Style, convert_text, devices_text, inspect_text, verdict_line, verify_text};
 pub(crate) use terminal::{next, why};
+pub use replay_text::{replay as replay_text, replay_line};

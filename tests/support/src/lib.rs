@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod npz;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,14 +1,18 @@
 //! The documents gatewise prints, as plain data. Their JSON form is a contract: fields may be added, not changed.
 
+mod check;
 mod convert;
 mod devices;
 mod inspect;
 mod measured;
+mod replay;
 mod verify;
 
+pub use check::{Again, Check, CheckedFile, Signature};
 pub use convert::{Convert, ConvertedLayer};
 pub use devices::{Device, Devices, SelfCheck};
 pub use inspect::{Averages, Fact, Ignored, Inspect, Lstm, Malformed, OneOrMany, Representable, Variable};
+pub use replay::{Replay, ReplayedElement, ReplayedValues};
 pub use verify::{
     At, ByQuantity, Carried, Diagnosis, FileDigest, Heat, Inputs, Kill, Local, Reason, Settings, SmallestChange,
     Timestep, VerifiedLstm, Verify, WeightTensor, Weights,
