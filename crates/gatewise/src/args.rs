@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lanes::Choice;
 
 pub(crate) use evidence::{Check, Evidence, Replay, VerifyOrReplay};
+use crate::suite;
 
 /// Certify that LSTM weights converted from TensorFlow 1.x to Keras compute the same function.
 #[derive(Debug, Parser)]
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Verify(VerifyOrReplay),
     /// Say whether a certificate is genuine, about these files, and what it certifies.
     Check(Check),
+    /// Run many verifications, in parallel and in parts, against what is expected of each.
+    Suite(Box<suite::Options>),
     /// List the devices that lanes can run on.
     Devices(Devices),
     /// Print what makes a shell complete this program's commands and options.
@@ -46,6 +49,8 @@ impl Command {
             Command::Verify(VerifyOrReplay::Verify(verify)) => verify.device != Choice::Cpu,
             Command::Verify(VerifyOrReplay::Replay(_)) => false,
             Command::Check(check) => check.again && check.device != Some(Choice::Cpu),
+            // Which devices its cases name is not known yet.
+            Command::Suite(suite) => suite.merge.is_none(),
             Command::Devices(_) => true,
         }
     }
@@ -396,6 +401,9 @@ mod tests {
             "gatewise verify --bundle folder --format json --quiet",
             "gatewise check c.json a b --key pub.pem",
             "gatewise check c.json --again --root folder --device cpu",
+            "gatewise suite a.toml --shard 1/2 --jobs 3 --device cpu,wgpu:0 --state s --results r.json",
+            "gatewise suite a.toml --baseline b.json --accept",
+            "gatewise suite merge 1.json 2.json --junit x.xml",
         ] {
             assert!(Arguments::try_parse_from(good.split(' ')).is_ok(), "{good}");
         }
@@ -416,6 +424,13 @@ mod tests {
             "gatewise check c.json a --again",
             "gatewise check c.json --device cpu",
             "gatewise convert a -o b --forget-bias inf",
+            "gatewise suite",
+            "gatewise suite a.toml --shard 0/2",
+            "gatewise suite a.toml --jobs 0",
+            "gatewise suite a.toml --accept",
+            "gatewise suite a.toml --shard 1/2 --baseline b.json",
+            "gatewise suite a.toml --slower 1",
+            "gatewise suite merge",
         ] {
             assert!(Arguments::try_parse_from(bad.split(' ')).is_err(), "{bad}");
         }

@@ -42,6 +42,24 @@ pub(crate) enum CliError {
     Inputs { file: PathBuf, problem: String },
     #[error("map {}: {problem}", .file.display())]
     Map { file: PathBuf, problem: String },
+    #[error("{}{}: {problem}", .file.display(), .line.map_or_else(String::new, |line| format!(":{line}")))]
+    Suite { file: PathBuf, line: Option<usize>, problem: String },
+    #[error("--shard auto: {0}")]
+    Shard(String),
+    #[error("nothing to run: {0}")]
+    NothingRun(String),
+    #[error("the state file {}: {problem}", .file.display())]
+    State { file: PathBuf, problem: String },
+    #[error("the state file {} is in use by another run: give each its own, or wait", .0.display())]
+    StateInUse(PathBuf),
+    #[error("the baseline {}: {problem}", .file.display())]
+    Baseline { file: PathBuf, problem: String },
+    #[error("merging {}: {problem}", .file.display())]
+    Shards { file: PathBuf, problem: String },
+    #[error("{} is read by this run: choose another file to write", .0.display())]
+    OutputIsRead(PathBuf),
+    #[error("{} is named for two results: give each its own file", .0.display())]
+    OutputTwice(PathBuf),
     #[error("--inputs is for one network, and the checkpoint holds {}: {}\nname one with --lstm", .0.len(), .0.join(", "))]
     OneNetwork(Vec<String>),
     #[error(transparent)]

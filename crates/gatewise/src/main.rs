@@ -32,8 +32,10 @@ mod output;
 mod progress;
 mod quiet_driver;
 mod recorded;
+mod shell;
 mod source;
 mod store;
+mod suite;
 mod verify;
 
 use std::process::ExitCode;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         args::Command::Verify(args::VerifyOrReplay::Verify(verify)) => verify::run(verify),
         args::Command::Verify(args::VerifyOrReplay::Replay(replay)) => bundle::replay(replay),
         args::Command::Check(check) => check::run(check),
+        args::Command::Suite(suite) => suite::run(suite),
         args::Command::Devices(devices) => devices::run(devices),
         args::Command::Completions(completions) => completions::completions(completions),
         args::Command::Man(man) => completions::man(man),

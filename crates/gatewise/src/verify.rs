@@ -17,7 +17,7 @@ use crate::exit::Code;
 use crate::progress::Progress;
 use crate::source::{self, Subject};
 use crate::store::Store;
-use crate::{bundle, certificate, comparison, devices, other_origin, output, recorded};
+use crate::{bundle, certificate, comparison, devices, other_origin, output, recorded, shell};
 
 /// What a verification found.
 pub(crate) struct Judged {
@@ -179,18 +179,9 @@ fn read_files(store: &Store, args: &args::Verify, candidate: &[PathBuf]) -> Vec<
     files
 }
 
-/// The command as it was given, quoted for a POSIX shell.
+/// The command as it was given.
 fn command_line() -> String {
-    let quote = |word: std::borrow::Cow<'_, str>| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            word.into_owned()
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        }
-    };
-    let rest = std::env::args_os().skip(1).map(|word| quote(word.to_string_lossy()));
-    std::iter::once("gatewise".to_owned()).chain(rest).collect::<Vec<_>>().join(" ")
+    shell::quoted(std::iter::once("gatewise".into()).chain(std::env::args_os().skip(1)))
 }
 
 /// The inputs of every network, and recorded outputs where there are some.

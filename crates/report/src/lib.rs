@@ -6,20 +6,28 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod annotations;
 mod check_text;
 mod checks;
 pub mod document;
 pub mod dsse;
 mod html;
+mod junit;
 mod printable;
 mod replay_text;
 pub mod statement;
 mod strict_json;
+mod suite_text;
+mod summary;
 mod terminal;
 
+pub use annotations::github as github_annotations;
 pub use check_text::{check as check_text, check_line};
 pub use html::html;
+pub use junit::junit;
 pub use printable::printable;
-pub use terminal::{Steps, Style, convert_text, devices_text, inspect_text, verdict_line, verify_text};
-pub(crate) use terminal::{next, why};
 pub use replay_text::{replay as replay_text, replay_line};
+pub use suite_text::{suite as suite_text, verdict_line as suite_verdict_line};
+pub use summary::{LARGEST as LARGEST_SUMMARY, summary};
+pub use terminal::{Steps, Style, convert_text, devices_text, inspect_text, verdict_line, verify_text};
+pub(crate) use terminal::{next, reason_line, why};

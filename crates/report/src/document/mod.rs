@@ -6,6 +6,7 @@ mod devices;
 mod inspect;
 mod measured;
 mod replay;
+mod suite;
 mod verify;
 
 pub use check::{Again, Check, CheckedFile, Signature};
@@ -13,6 +14,10 @@ pub use convert::{Convert, ConvertedLayer};
 pub use devices::{Device, Devices, SelfCheck};
 pub use inspect::{Averages, Fact, Ignored, Inspect, Lstm, Malformed, OneOrMany, Representable, Variable};
 pub use replay::{Replay, ReplayedElement, ReplayedValues};
+pub use suite::{
+    BaselineReport, CaseTime, Counts, Ending, Expected, Figure, Finding, Outcome, Regression, Suite, SuiteCase,
+    SuiteDivergence, SuiteFile, SuiteShard, Timings,
+};
 pub use verify::{
     At, ByQuantity, Carried, Diagnosis, FileDigest, Heat, Inputs, Kill, Local, Reason, Settings, SmallestChange,
     Timestep, VerifiedLstm, Verify, WeightTensor, Weights,

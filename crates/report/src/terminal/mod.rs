@@ -12,5 +12,5 @@ pub use inspect::{convert as convert_text, devices as devices_text, inspect as i
 pub(crate) use next::next;
 pub use steps::Steps;
 pub use style::Style;
-pub(crate) use verify::why;
+pub(crate) use verify::{reason_line, why};
 pub use verify::{verdict_line, verify as verify_text};

@@ -41,7 +41,7 @@ fn first_reason(document: &Verify) -> String {
     document.reasons.first().map_or_else(String::new, reason_line)
 }
 
-fn reason_line(reason: &crate::document::Reason) -> String {
+pub(crate) fn reason_line(reason: &crate::document::Reason) -> String {
     if reason.lstm.is_empty() {
         printable(&reason.text).into_owned()
     } else {

@@ -1,0 +1,223 @@
+//! `gatewise suite` on all golden cases: whole, in parts, and killed again and again.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Run, gatewise, golden};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn golden_suite() -> PathBuf {
+    golden("../golden.suite.toml")
+}
+
+fn suite(file: &Path, more: &[&dyn AsRef<std::ffi::OsStr>]) -> Run {
+    let mut arguments = vec!["suite".as_ref(), file.as_os_str()];
+    arguments.extend(more.iter().map(|m| m.as_ref()));
+    gatewise(arguments)
+}
+
+#[test]
+fn every_golden_case_ends_as_expected_whole_and_in_two_parts() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let whole = suite(
+        &golden_suite(),
+        &[&"--results", &at("whole.json"), &"--junit", &at("whole.xml"), &"--summary", &at("whole.md")],
+    );
+    whole.expect_code(0, "the whole suite");
+    assert!(whole.stdout.starts_with("PASS"), "{}", whole.stdout);
+    let document: Value = serde_json::from_slice(&std::fs::read(at("whole.json")).unwrap()).unwrap();
+    nothing_is_left_out(&document);
+    valid_junit(&at("whole.xml"));
+
+    let mut parts: Vec<PathBuf> = vec![];
+    for part in ["1/2", "2/2"] {
+        let file = at(&format!("part-{}.json", parts.len() + 1));
+        suite(&golden_suite(), &[&"--shard", &part, &"--results", &file, &"--quiet"]).expect_code(0, part);
+        parts.push(file);
+    }
+    // In whatever order the parts come.
+    let merged = gatewise([
+        "suite".as_ref(),
+        "merge".as_ref(),
+        parts[1].as_os_str(),
+        parts[0].as_os_str(),
+        "--results".as_ref(),
+        at("merged.json").as_os_str(),
+        "--junit".as_ref(),
+        at("merged.xml").as_os_str(),
+        "--summary".as_ref(),
+        at("merged.md").as_os_str(),
+    ]);
+    merged.expect_code(0, "merge");
+    assert_eq!(merged.stdout, whole.stdout);
+    for name in ["json", "md"] {
+        let read = |which: &str| std::fs::read_to_string(at(&format!("{which}.{name}"))).unwrap();
+        assert!(read("merged") == read("whole"), "the merged .{name} is another");
+    }
+    // Each case is in one part, and the parts are about as large.
+    let sizes: Vec<usize> = parts
+        .iter()
+        .map(|part| serde_json::from_slice::<Value>(&std::fs::read(part).unwrap()).unwrap())
+        .map(|part| part["report"]["cases"].as_array().unwrap().len())
+        .collect();
+    assert!(
+        sizes[0] - sizes[1] <= 1 && sizes[0] + sizes[1] == document["cases"].as_array().unwrap().len(),
+        "{sizes:?}"
+    );
+    valid_junit(&at("merged.xml"));
+}
+
+/// Every folder of golden data, and every Keras file in one, is in the suite.
+fn nothing_is_left_out(document: &Value) {
+    let commands: BTreeSet<String> = document["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["command"].as_str().unwrap().replace("/../golden/", "/"))
+        .collect();
+    let (mut folders, mut files) = (0, 0);
+    let mut open = vec![golden("")];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name == "case.json" {
+                folders += 1;
+                let case = folder.strip_prefix(golden("")).unwrap().display().to_string();
+                let of =
+                    |c: &&String| c.contains(&format!("golden/{case} ")) || c.contains(&format!("golden/{case}/ "));
+                assert!(commands.iter().any(|c| of(&c)), "{case} is not in the suite");
+            } else if name.ends_with(".h5") || name.ends_with(".keras") {
+                files += 1;
+                let path = path.strip_prefix(golden("")).unwrap().display().to_string();
+                assert!(commands.iter().any(|c| c.contains(&path)), "{path} is not in the suite");
+            }
+        }
+    }
+    assert!(folders >= 126 && files >= 140 + 36, "{folders} folders, {files} files");
+    let counts = &document["counts"];
+    assert!(counts["pass"].as_u64().unwrap() >= 220, "{counts}");
+    assert!(counts["fail"].as_u64().unwrap() >= 36 + 3, "{counts}");
+    assert!(counts["error"].as_u64().unwrap() >= 30, "{counts}");
+}
+
+/// Judged by the schema of Jenkins' reader.
+fn valid_junit(file: &Path) {
+    let schema = golden("../schemas/junit-10.xsd");
+    let run = Command::new("xmllint").args(["--noout", "--schema"]).arg(schema).arg(file).output();
+    let Ok(run) = run else {
+        assert!(std::env::var_os("CI").is_none(), "no xmllint on PATH, and CI is set");
+        eprintln!("SKIPPED: no xmllint on PATH; .ci/setup installs it");
+        return;
+    };
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+/// Some cases of every ending, each long enough that there is a moment to be killed in.
+const TO_BE_KILLED: &str = r#"
+[defaults]
+device = "cpu"
+sequences = 12
+timesteps = 24
+
+[[case]]
+name = "right"
+checkpoint = ["GOLDEN/multi", "GOLDEN/bidirectional", "GOLDEN/seed_stack"]
+candidate = "{checkpoint}/keras?/model.*"
+
+[[case]]
+name = "wrong"
+checkpoint = "GOLDEN/basic"
+candidate = "GOLDEN/basic/keras2/wrong/*.weights.h5"
+expect = "fail"
+
+[[case]]
+name = "peephole"
+checkpoint = "GOLDEN/peephole"
+expect = "error"
+"#;
+
+/// Killed at ten random moments, each time begun anew: what it says in the end is what it says undisturbed. A case that
+/// was finished is not run again.
+#[test]
+fn a_suite_that_was_killed_goes_on_where_it_was_ten_times_over() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let golden = golden("").display().to_string();
+    std::fs::write(at("suite.toml"), TO_BE_KILLED.replace("GOLDEN", golden.trim_end_matches('/'))).unwrap();
+    let undisturbed = suite(&at("suite.toml"), &[&"--format", &"json"]);
+    undisturbed.expect_code(0, "undisturbed");
+    let total = undisturbed.json()["counts"]["cases"].as_u64().unwrap() as usize;
+    let errors = undisturbed.json()["counts"]["error"].as_u64().unwrap() as usize;
+    assert!(total >= 30 && errors == 1, "{total} cases");
+
+    let mut random = Random(u64::from(std::process::id()));
+    let mut interrupted = 0;
+    for round in 0..10 {
+        let state = at(&format!("state-{round}"));
+        let arguments = ["suite", at("suite.toml").to_str().unwrap(), "--format", "json", "--state"].map(str::to_owned);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_gatewise"))
+            .args(&arguments)
+            .arg(&state)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Not before the first case has ended, or there would be nothing to go on with.
+        let wanted = 1 + random.below(total - 4);
+        wait_for(&state, wanted, &mut child);
+        std::thread::sleep(Duration::from_micros(random.below(40_000) as u64));
+        child.kill().unwrap();
+        let ended = child.wait().unwrap();
+        interrupted += usize::from(!ended.success());
+
+        let kept = lines(&state);
+        let again = suite(&at("suite.toml"), &[&"--format", &"json", &"--state", &state]);
+        again.expect_code(0, &format!("round {round}"));
+        assert!(again.stdout == undisturbed.stdout, "round {round}: killed after {kept} cases, the report is another");
+        // A last line that the kill cut off is run again: it may be one less.
+        let known = again.stderr.matches("(known)").count();
+        assert!(known == kept || known + 1 == kept, "round {round}: {known} of {kept} were not run again");
+        assert!(kept >= wanted.min(total - errors), "{kept} of {wanted}");
+
+        let a_third_time = suite(&at("suite.toml"), &[&"--format", &"json", &"--state", &state]);
+        assert!(a_third_time.stdout == undisturbed.stdout, "round {round}: known, the report is another");
+        assert_eq!(a_third_time.stderr.matches("(known)").count(), total - errors, "an error is tried again");
+    }
+    assert!(interrupted >= 5, "only {interrupted} of 10 kills came in time");
+}
+
+fn wait_for(state: &Path, wanted: usize, child: &mut Child) {
+    let begun = Instant::now();
+    while lines(state) < wanted && child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(300), "{} of {wanted} cases", lines(state));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn lines(file: &Path) -> usize {
+    std::fs::read(file).map_or(0, |bytes| bytes.iter().filter(|b| **b == b'\n').count())
+}
+
+/// Splitmix64: which moments, is all that hangs on it.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) % limit as u64) as usize
+    }
+}
