@@ -32,9 +32,9 @@ impl Default for InputSpec {
 pub enum Regime {
     /// Standard normal, independent.
     Normal,
-    /// Normal with a deviation of 8: gates saturate.
+    /// Normal with a deviation of [`SATURATING`]: gates saturate.
     Saturating,
-    /// Normal with a deviation of 0.01: gates stay linear.
+    /// Normal with a deviation of [`TINY`]: gates stay linear.
     Tiny,
     /// One normal vector at every step: the state goes where it settles.
     Constant,
@@ -44,8 +44,13 @@ pub enum Regime {
     OneHot,
 }
 
+/// The deviation of saturating values.
+pub const SATURATING: f32 = 8.0;
+/// The deviation of tiny values.
+pub const TINY: f32 = 0.01;
+
 /// Half of the segments are normal, the other regimes share the rest.
-const CYCLE: [Regime; 10] = [
+pub const CYCLE: [Regime; 10] = [
     Regime::Normal,
     Regime::Normal,
     Regime::Saturating,
@@ -66,35 +71,47 @@ pub fn regime(sequence: usize, t: usize) -> Regime {
     CYCLE[(sequence + t / SEGMENT) % CYCLE.len()]
 }
 
-const INPUT: u32 = 0;
+/// The stream of the inputs.
+pub const INPUT: u32 = 0;
 const LENGTH: u32 = 1;
 const STATE: u32 = 2;
 
+/// The stream of a cell's initial h, or of its c.
+pub fn state_stream(cell: usize, of_c: bool) -> u32 {
+    STATE + 2 * cell as u32 + u32::from(of_c)
+}
+
 /// Draws the inputs, lengths and initial states for a network.
 pub fn draw(spec: InputSpec, network: &Network<Tf1Cell>) -> Batch {
+    draw_some(spec, &(0..spec.sequences).collect::<Vec<_>>(), network)
+}
+
+/// Draws some of the sequences, in this order: what a sequence is does not depend on which others are drawn.
+pub fn draw_some(spec: InputSpec, sequences: &[usize], network: &Network<Tf1Cell>) -> Batch {
     let cells = network.cells();
     let input = cells.first().map_or(0, |c| c.input_size());
     let stream = Stream::new(spec.seed, INPUT);
-    let x = Array3::from_shape_fn((spec.sequences, spec.timesteps, input), |(n, t, d)| {
+    let x = Array3::from_shape_fn((sequences.len(), spec.timesteps, input), |(row, t, d)| {
+        let n = sequences[row];
         let step = |t: usize| n as u64 * spec.timesteps as u64 + t as u64;
         let index = |t: usize| step(t) * input as u64 + d as u64;
         let segment = t - t % SEGMENT;
         match regime(n, t) {
             Regime::Normal => stream.normal(index(t)),
-            Regime::Saturating => 8.0 * stream.normal(index(t)),
-            Regime::Tiny => 0.01 * stream.normal(index(t)),
+            Regime::Saturating => SATURATING * stream.normal(index(t)),
+            Regime::Tiny => TINY * stream.normal(index(t)),
             Regime::Constant => stream.normal(index(segment)),
             Regime::Alternating => (if t % 2 == 0 { 1.0 } else { -1.0 }) * stream.normal(index(segment)),
             Regime::OneHot => f32::from(stream.below(step(t) * input as u64, input as u32) as usize == d),
         }
     });
-    let lengths = (0..spec.sequences).map(|n| length(spec, n)).collect();
-    let initial = cells.iter().enumerate().map(|(k, cell)| state(spec, k, cell)).collect();
+    let lengths = sequences.iter().map(|n| length(spec, *n)).collect();
+    let initial = cells.iter().enumerate().map(|(k, cell)| state(spec, sequences, k, cell)).collect();
     Batch { x, lengths: Some(lengths), initial, record_gates: true }
 }
 
 /// Every fourth sequence ends somewhere before the last step; the first is always whole.
-fn length(spec: InputSpec, sequence: usize) -> usize {
+pub fn length(spec: InputSpec, sequence: usize) -> usize {
     if sequence % 4 != 3 {
         return spec.timesteps;
     }
@@ -104,15 +121,16 @@ fn length(spec: InputSpec, sequence: usize) -> usize {
 /// Zero for every other sequence, so that the usual start is tried as well; else h uniform in [−1, 1), where a real h
 /// lies, and c normal. The projected output of a cell starts from zero everywhere: a Keras layer that a dense layer
 /// follows can start from no other (see `projected.rs`).
-fn state(spec: InputSpec, cell_index: usize, cell: &Tf1Cell) -> State {
-    let draw = |width: usize, which: u32, value: fn(&Stream, u64) -> f32| {
-        let stream = Stream::new(spec.seed, STATE + 2 * cell_index as u32 + which);
-        Array2::from_shape_fn((spec.sequences, width), |(n, unit)| {
-            let zero = n % 2 == 0 || (which == 0 && cell.projection.is_some());
+fn state(spec: InputSpec, sequences: &[usize], cell_index: usize, cell: &Tf1Cell) -> State {
+    let draw = |width: usize, of_c: bool, value: fn(&Stream, u64) -> f32| {
+        let stream = Stream::new(spec.seed, state_stream(cell_index, of_c));
+        Array2::from_shape_fn((sequences.len(), width), |(row, unit)| {
+            let n = sequences[row];
+            let zero = n % 2 == 0 || (!of_c && cell.projection.is_some());
             if zero { 0.0 } else { value(&stream, n as u64 * width as u64 + unit as u64) }
         })
     };
-    State { h: draw(cell.recurrent_size(), 0, Stream::uniform), c: draw(cell.units(), 1, Stream::normal) }
+    State { h: draw(cell.recurrent_size(), false, Stream::uniform), c: draw(cell.units(), true, Stream::normal) }
 }
 
 #[cfg(test)]
@@ -135,6 +153,17 @@ mod tests {
 
     /// Bit patterns of the first three inputs under seed 42: a change here makes old certificates unrepeatable.
     const GOLDEN: [u32; 3] = [0xBEA4_3626, 0xBF74_EF46, 0x3EC1_F59D];
+
+    #[test]
+    fn a_sequence_is_the_same_alone_and_among_others() {
+        let spec = InputSpec { sequences: 24, timesteps: 2 * SEGMENT, seed: 3 };
+        let all = draw(spec, &network());
+        let some = [23, 0, 7, 8, 11];
+        let drawn = draw_some(InputSpec { sequences: 1_000_000, ..spec }, &some, &network());
+        for (row, n) in some.into_iter().enumerate() {
+            assert_eq!(drawn.select(row..row + 1), all.select(n..n + 1), "{n}");
+        }
+    }
 
     #[test]
     fn a_batch_holds_every_regime_and_both_kinds_of_start() {

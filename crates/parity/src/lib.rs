@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod apart;
 pub mod bound;
 mod carried;
 mod clips;
@@ -14,11 +15,14 @@ mod heat;
 pub mod inputs;
 mod lane;
 mod local;
+mod merge;
 pub mod outputs;
 mod projected;
 pub mod random;
 pub mod replay;
+mod screen;
 mod sensitivity;
+pub mod streaming;
 mod verdict;
 mod verify;
 pub mod weights;
@@ -32,6 +36,8 @@ pub use inputs::InputSpec;
 pub use lane::{Lane, LaneError};
 pub use local::LocalError;
 pub use projected::keras_batch;
+pub use screen::{HostScreen, Screen};
 pub use sensitivity::{Kill, Sensitivity, SmallestChange};
+pub use streaming::{Streamed, Streaming};
 pub use verdict::{Reason, Verdict, conclude, conclude_on_device};
 pub use verify::{CellReport, LaneFailure, Lanes, Side, StepReport, Subject, stages, verify};

@@ -8,6 +8,11 @@
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
+/// What the centred sum of eight 16-bit uniforms is multiplied with.
+pub const NORMAL_SCALE: f32 = 1.224_745 / 65_536.0;
+/// What 24 random bits, centred, are multiplied with.
+pub const UNIFORM_SCALE: f32 = 1.0 / (1u32 << 23) as f32;
+
 /// One block of Philox4x32-10.
 pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let wide = |a: u32, b: u32| {
@@ -47,13 +52,13 @@ impl Stream {
         let sum: u32 = self.words(index).iter().map(|w| (w & 0xFFFF) + (w >> 16)).sum();
         // |sum − 262 140| < 2²⁴: the conversion is exact, and the product rounds once.
         let centred = sum as i32 - 4 * 0xFFFF;
-        centred as f32 * (1.224_745 / 65_536.0)
+        centred as f32 * NORMAL_SCALE
     }
 
     /// Uniform in [−1, 1), a multiple of 2⁻²³.
     pub fn uniform(&self, index: u64) -> f32 {
         let bits = (self.words(index)[0] >> 8) as i32;
-        (bits - (1 << 23)) as f32 * 2f32.powi(-23)
+        (bits - (1 << 23)) as f32 * UNIFORM_SCALE
     }
 
     /// Uniform in 0…n − 1, with a bias below n·2⁻³².
