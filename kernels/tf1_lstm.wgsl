@@ -1,57 +1,44 @@
-// A TensorFlow 1.x LSTM cell over whole sequences; columns i, j, f, o:
+// A TensorFlow 1.x LSTM cell; columns i, j, f, o:
 //
-//   z  = [x, h] K + b                       one serial sum over the rows of x and then of h
-//   c' = c sigma(f + forget_bias) + sigma(i) phi(j)
-//   h' = phi(c') sigma(o)
+//   z  = [x, h] K + b                                              one sum over the rows of x and then of h
+//   c' = sigma(f + forget_bias + p_f c) c + sigma(i + p_i c) phi(j)      clipped to +- cell_clip
+//   h' = sigma(o + p_o c') phi(c')                                       projected, clipped to +- projection_clip
 //
-// with sigma as RHO. // Comes after sequence.wgsl.
+// with sigma as RHO. Comes after a route's file.
 
 // dynamic_rnn stops at a sequence's end; reverse_sequence turns round its valid part and leaves the rest in place.
-fn place(sequence: u32, step: u32) -> Place {
-    let length = lengths[sequence];
+fn place(length: u32, step: u32) -> Place {
     let valid = step < length;
-    if (parameters.backward == 1u && valid) {
-        let at = length - 1u - step;
-        return Place(at, valid, at + 1u, (step > 0u));
-    }
-    return Place(step, valid, step - 1u, (step > 0u && valid));
+    return Place(select(step, length - 1u - step, parameters.backward == 1u && valid), valid);
 }
 
-fn finish(first: u32, step: u32, unit: u32, sum: Gates, bias: vec4<f32>) {
-    let i = activate(RHO, sum.first + bias.x);
-    let j = activate(PHI, sum.second + bias.y);
-    let f = activate(RHO, (sum.third + bias.z) + parameters.forget_bias);
-    let o = activate(RHO, sum.fourth + bias.w);
-    let c = c_before_quad(first, step, unit) * f + i * j;
-    store_gates_quad(first, step, unit, i, j, f, o);
-    store_quad(first, step, unit, activate(PHI, c) * o, c);
+fn preactivations(here: Here, unit: u32) -> Tile {
+    return of_h(of_x(Tile(), here, unit), here, unit);
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let steps = uniform_steps(lane);
-    let units = parameters.units;
-    let rows = parameters.input + units;
-    let first = group.x * 4u * QUADS;
-    for (var step = steps.x; step < steps.y; step++) {
-        stage(first, step, lane);
-        workgroupBarrier();  // the step's rows are staged before anyone reads them
-        for (var unit = lane; unit < units; unit += WORKGROUP) {
-            var sum = Gates();
-            var sum_upper = Gates();
-            for (var row = 0u; row < rows; row++) {
-                let w = weights[row * units + unit];
-                sum = accumulate(sum, w, sh_rows[row * QUADS]);
-                if (QUADS == 2u) {
-                    sum_upper = accumulate(sum_upper, w, sh_rows[row * QUADS + 1u]);
-                }
-            }
-            let bias = weights[rows * units + unit];
-            finish(first, step, unit, sum, bias);
-            if (QUADS == 2u) {
-                finish(first + 4u, step, unit, sum_upper, bias);
-            }
-        }
-        workgroupBarrier();  // everyone has read this step's rows before the next are staged
+fn finish(first: u32, step: u32, unit: u32, z: Gates) {
+    let bias = bias_of(unit);
+    let before = state[c_index(first, unit)];
+    var of_i = z.first + bias.x;
+    var of_f = (z.third + bias.z) + parameters.forget_bias;
+    var of_o = z.fourth + bias.w;
+    var peepholes = vec4<f32>();
+    if (PEEPHOLES == 1u) {
+        peepholes = peepholes_of(unit);
+        of_i += peepholes.x * before;
+        of_f += peepholes.y * before;
     }
+    let i = activate(RHO, of_i);
+    let j = activate(PHI, z.second + bias.y);
+    let f = activate(RHO, of_f);
+    var c = f * before + i * j;
+    if (CELL_CLIP == 1u) {
+        c = clip(c, parameters.cell_clip);
+    }
+    if (PEEPHOLES == 1u) {
+        of_o += peepholes.z * c;
+    }
+    let o = activate(RHO, of_o);
+    store_gates(first, step, unit, i, j, f, o);
+    store(first, step, unit, o * activate(PHI, c), c);
 }

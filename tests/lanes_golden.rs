@@ -4,11 +4,11 @@
 mod found;
 
 use golden::{Case, KERAS_CASES, case, cases, cell_cases};
-use lanes::{Choice, Device, KerasLstm, Tf1FusedLstm};
+use lanes::{Choice, Device, KerasLstm, Route, SelfCheck, Tf1FusedLstm};
 use lstm::detect::{Given, detect, load};
-use lstm::{Batch, CellTrace, Direction, Network, Place, State, Tf1Cell, Trace, convert};
+use lstm::{Activation, Batch, CellTrace, Direction, Network, Place, State, Tf1Cell, Trace, convert};
 use ndarray::{Array2, Array3, ArrayD, Axis, concatenate};
-use parity::Lane;
+use parity::{Lane, Lanes, Subject};
 use tf_checkpoint::Checkpoint;
 
 fn network(case: &Case) -> Network<Tf1Cell> {
@@ -89,10 +89,10 @@ fn reproduce_cells(choice: Choice) {
     }
 }
 
-fn reproduce(choice: Choice) {
+fn reproduce(choice: Choice, route: Route) {
     let device = Device::open(choice).expect("a software adapter is in the Debian package mesa-vulkan-drivers");
     eprintln!("on {} ({})", device.info().name, device.info().kind);
-    let (tf1, keras) = (Tf1FusedLstm::new(device.clone()), KerasLstm::new(device));
+    let (tf1, keras) = (Tf1FusedLstm::new(device.clone()).with_route(route), KerasLstm::new(device).with_route(route));
     let old = cases().into_iter().map(|c| c.name).filter(|n| n.starts_with("old/"));
     let mut compared = 0;
     for name in KERAS_CASES.iter().map(|n| (*n).to_owned()).chain(old) {
@@ -121,12 +121,17 @@ fn reproduce(choice: Choice) {
 
 #[test]
 fn lanes_reproduce_tensorflow_on_the_cpu() {
-    reproduce(Choice::Cpu);
+    reproduce(Choice::Cpu, Route::Auto);
 }
 
 #[test]
-fn lanes_reproduce_tensorflow_on_the_gpu() {
-    reproduce(Choice::Gpu);
+fn the_sequence_kernels_reproduce_tensorflow() {
+    reproduce(Choice::Gpu, Route::SequenceKernel);
+}
+
+#[test]
+fn the_step_kernels_reproduce_tensorflow() {
+    reproduce(Choice::Gpu, Route::StepKernel);
 }
 
 #[test]
@@ -137,4 +142,56 @@ fn lanes_run_the_rarer_cells_on_the_cpu() {
 #[test]
 fn lanes_run_the_rarer_cells_on_the_gpu() {
     reproduce_cells(Choice::Gpu);
+}
+
+/// Every step of every golden case, from the oracle's state, within the bound that follows from rounding, and running
+/// freely no further off than right runs are.
+fn within_the_bound(route: Route) {
+    let device = Device::open(Choice::Gpu).expect("a software adapter is in the Debian package mesa-vulkan-drivers");
+    let check = SelfCheck::run(&device, &Activation::ALL);
+    assert_eq!(check.failures, Vec::<String>::new());
+    let (tf1, keras) = (Tf1FusedLstm::new(device.clone()).with_route(route), KerasLstm::new(device).with_route(route));
+    let mut worst = (0.0, String::new());
+    let mut compared = 0;
+    for case in KERAS_CASES.iter().map(|name| case(name)) {
+        let truth = network(&case);
+        let batch = Batch { record_gates: true, ..batch(&case, &truth) };
+        let (nearest, _) = convert::nearest_network(&truth);
+        // What Keras cannot express is judged in the TF1 lane alone.
+        let expressible = convert::network_to_keras(&truth).is_ok() && parity::keras_batch(&nearest, &batch).is_ok();
+        let names: Vec<String> = truth.cells().iter().map(|_| case.name.clone()).collect();
+        let subject = Subject {
+            truth: &truth,
+            expected: &nearest,
+            candidate: &nearest,
+            names: names.clone(),
+            candidate_names: names,
+        };
+        let lanes = Lanes { tf1: &tf1, keras: &keras };
+        for report in parity::verify(&subject, lanes, &batch, 0, &check.budget, &|_| {}) {
+            let ran = report.steps.iter().filter(|s| s.carried.states().count > 0);
+            for step in ran {
+                let what = format!("{} at step {}", case.name, step.t);
+                assert!(step.tf1_local.within() && step.carried.tf1_within(), "TF1 lane: {what}");
+                assert!(!expressible || step.keras_local.within() && step.carried.keras_within(), "Keras lane: {what}");
+                let ratio = step.tf1_local.worst().1.ratio;
+                if ratio > worst.0 {
+                    worst = (ratio, what);
+                }
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 200, "{compared} steps");
+    eprintln!("{compared} steps, at most {:.3} of the bound: {}", worst.0, worst.1);
+}
+
+#[test]
+fn the_sequence_kernels_stay_within_the_bound() {
+    within_the_bound(Route::SequenceKernel);
+}
+
+#[test]
+fn the_step_kernels_stay_within_the_bound() {
+    within_the_bound(Route::StepKernel);
 }

@@ -114,6 +114,10 @@ pub(crate) struct Verify {
     /// Seed of the inputs: the same numbers on every device.
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Comparison")]
     pub(crate) seed: u64,
+    /// Memory to stay below, such as 512MiB or 4GiB. Runs of more than 64 sequences that need more go through the lanes
+    /// in chunks, and a sample of them is judged, with those in which the lanes are furthest apart.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = memory, conflicts_with = "inputs", help_heading = "Comparison")]
+    pub(crate) memory: u64,
     /// Recorded inputs instead of random ones: arrays x [sequences, timesteps, input], optionally seq_len, h0 and c0,
     /// and y, the outputs recorded for them.
     #[arg(long, value_name = "FILE.npz", conflicts_with_all = ["sequences", "timesteps"], help_heading = "Comparison")]
@@ -364,6 +368,30 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// What `--memory` is where nothing is said: 1 GiB.
+pub(crate) const DEFAULT_MEMORY: u64 = 1 << 30;
+
+/// A number of bytes, at least 128 MiB: the program and a graphics driver take about as much by themselves.
+fn memory(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("B", 1),
+    ];
+    let (number, unit) =
+        UNITS.into_iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit))).unwrap_or((text, 1));
+    let bytes = number.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    match bytes {
+        Some(bytes) if bytes >= 128 << 20 => Ok(bytes),
+        Some(_) => Err("expected at least 128MiB".to_owned()),
+        None => Err("expected a whole number with B, KiB, MiB, GiB or TiB, such as 512MiB".to_owned()),
+    }
+}
+
 fn finite(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|v: &f32| v.is_finite()).ok_or_else(|| "expected a finite number".to_owned())
 }
@@ -392,6 +420,8 @@ mod tests {
             "gatewise convert model.ckpt -o out.h5 --to keras-weights --forget-bias 0.5 --override",
             "gatewise verify model.ckpt",
             "gatewise verify model.ckpt out.keras --device wgpu:1 --sequences 3 --timesteps 2 --seed 7 --atol 1e-5",
+            "gatewise verify model.ckpt --sequences 1000000 --memory 512MiB",
+            "gatewise verify model.ckpt --memory 2000000000",
             "gatewise devices --color never",
             "gatewise verify model.ckpt --steps",
             "gatewise completions zsh",
@@ -414,6 +444,10 @@ mod tests {
             "gatewise verify a --timesteps -1",
             "gatewise verify a --device tpu",
             "gatewise verify a --atol NaN",
+            "gatewise verify a --memory 1MiB",
+            "gatewise verify a --memory lots",
+            "gatewise verify a --memory 99999999999999TiB",
+            "gatewise verify a --memory 1GiB --inputs x.npz",
             "gatewise convert a",
             "gatewise verify a --sign key.pem",
             "gatewise verify a --timestamp 2026-11-25T22:00:00Z",

@@ -100,11 +100,13 @@ pub(crate) fn arguments(args: &args::Verify) -> Result<Vec<String>, CliError> {
         sequences,
         timesteps,
         seed,
+        memory,
         inputs,
         atol,
         rtol,
         // What is shown and written changes nothing of what is found.
         report: _,
+        steps: _,
         evidence: _,
         display: _,
     } = args;
@@ -125,6 +127,8 @@ pub(crate) fn arguments(args: &args::Verify) -> Result<Vec<String>, CliError> {
     if inputs.is_none() {
         option("sequences", Some(sequences.to_string()));
         option("timesteps", Some(timesteps.to_string()));
+        // How much is judged depends on it, where a run is large.
+        option("memory", (*memory != args::DEFAULT_MEMORY).then(|| memory.to_string()));
     }
     option("seed", Some(seed.to_string()));
     option("atol", atol.map(|v| v.to_string()));
@@ -244,7 +248,7 @@ mod tests {
         for line in [
             "verify --device=auto --sequences=64 --timesteps=100 --seed=0 -- model.ckpt",
             "verify --lstm=a --lstm=b --map=m.toml --forget-bias=0.1 --activation=relu6 --recurrent-activation=hard_sigmoid \
-             --input-size=7 --weights=ema --keras=3 --device=wgpu:1 --sequences=3 --timesteps=2 --seed=18446744073709551615 \
+             --input-size=7 --weights=ema --keras=3 --device=wgpu:1 --sequences=3 --timesteps=2 --memory=134217728 --seed=18446744073709551615 \
              --atol=0.30000000000000004 --rtol=0.00001 --override -- -model.ckpt --out.keras",
             "verify --device=cpu --inputs=x.npz --seed=9 -- model.ckpt out.keras",
         ] {

@@ -45,13 +45,7 @@ pub(crate) fn compare(
     let mut cells = vec![];
     for ((subject, candidate), batch) in subjects.iter().zip(candidates).zip(batches) {
         progress.say(&report::printable(&subject.name));
-        let comparison = parity::Subject {
-            truth: &subject.truth,
-            expected: &subject.keras,
-            candidate: &candidate.network,
-            names: subject.found.cells().iter().map(|c| c.name.clone()).collect(),
-            candidate_names: candidate.names.clone(),
-        };
+        let comparison = subject_of(subject, candidate);
         let tick = |stage: usize| progress.set((done + stage) as u64);
         let mut reports = parity::verify(&comparison, lanes, batch, seed, budget, &tick);
         done += parity::stages(reports.len());
@@ -63,30 +57,42 @@ pub(crate) fn compare(
     cells
 }
 
-/// What the user requires on top of the derived bound. Written so that NaN fails.
+/// What is to be compared of one network.
+pub(crate) fn subject_of<'a>(subject: &'a Subject, candidate: &'a Candidate) -> parity::Subject<'a> {
+    parity::Subject {
+        truth: &subject.truth,
+        expected: &subject.keras,
+        candidate: &candidate.network,
+        names: subject.found.cells().iter().map(|c| c.name.clone()).collect(),
+        candidate_names: candidate.names.clone(),
+    }
+}
+
+/// What the user requires on top of the derived bound.
 pub(crate) fn tolerances(cells: &[CellReport], atol: Option<f64>, rtol: Option<f64>) -> Vec<Reason> {
     let mut reasons = vec![];
     for cell in cells {
         for step in &cell.steps {
-            let mut require = |what: &str, option: &str, limit: Option<f64>, found: f64| {
-                let Some(limit) = limit else { return };
-                let within = found <= limit;
-                if !within {
-                    let text = format!(
-                        "running freely, first at step {}: the lanes' {what} divergence is {found:.2e}, and --{option} {limit:e} was asked for",
-                        step.t
-                    );
-                    reasons.push(Reason { verdict: Verdict::Fail, cell: cell.name.clone(), text });
-                }
-            };
-            require("absolute", "atol", atol, step.carried.states().max_abs);
-            require("relative", "rtol", rtol, step.carried.states().max_rel);
-            if reasons.iter().any(|r| r.cell == cell.name) {
+            let states = step.carried.states();
+            if let Some(how) = beyond(atol, rtol, states.max_abs, states.max_rel) {
+                let text = format!("running freely, first at step {}: {how}", step.t);
+                reasons.push(Reason { verdict: Verdict::Fail, cell: cell.name.clone(), text });
                 break;
             }
         }
     }
     reasons
+}
+
+/// How the lanes are further apart than was asked for. Written so that NaN is.
+pub(crate) fn beyond(atol: Option<f64>, rtol: Option<f64>, max_abs: f64, max_rel: f64) -> Option<String> {
+    let require = |what: &str, option: &str, limit: Option<f64>, found: f64| {
+        let limit = limit?;
+        let within = found <= limit;
+        (!within)
+            .then(|| format!("the lanes' {what} divergence is {found:.2e}, and --{option} {limit:e} was asked for"))
+    };
+    require("absolute", "atol", atol, max_abs).or_else(|| require("relative", "rtol", rtol, max_rel))
 }
 
 /// What recorded outputs say against the checkpoint; `None` if they agree with the truth.

@@ -35,6 +35,7 @@ mod recorded;
 mod shell;
 mod source;
 mod store;
+mod streamed;
 mod suite;
 mod verify;
 

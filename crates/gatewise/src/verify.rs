@@ -7,7 +7,7 @@ use lanes::{Device, KerasLstm, SelfCheck, Tf1FusedLstm};
 use lstm::Batch;
 use lstm::detect::{FoundCell, Source};
 use ndarray::Array3;
-use parity::{CellReport, InputSpec, Lane, Lanes, Reason, Verdict};
+use parity::{CellReport, Lane, Lanes, Reason, Verdict};
 use report::document;
 
 use crate::args::{self, Format};
@@ -17,6 +17,7 @@ use crate::exit::Code;
 use crate::progress::Progress;
 use crate::source::{self, Subject};
 use crate::store::Store;
+use crate::streamed::{self, Found};
 use crate::{bundle, certificate, comparison, devices, other_origin, output, recorded, shell};
 
 /// What a verification found.
@@ -107,11 +108,15 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
     let check = SelfCheck::run(&device, &comparison::functions(&subjects, &candidates));
     let (tf1, keras) = (Tf1FusedLstm::new(device.clone()), KerasLstm::new(device.clone()));
     let lanes = Lanes { tf1: &tf1, keras: &keras };
-    let (batches, y) = batches(&store.disk, args, &subjects)?;
-    let cells = comparison::compare(&subjects, &candidates, lanes, &batches, args.seed, &check.budget, quiet);
-
-    let (mut verdict, mut reasons) = parity::conclude_on_device(&cells, &check.failures);
-    reasons.extend(comparison::tolerances(&cells, args.atol, args.rtol));
+    let streams = streamed::applies(args, &subjects, &candidates);
+    let (batches, y) = if streams { (vec![], None) } else { batches(&store.disk, args, &subjects)? };
+    let found = if streams {
+        streamed::compare(args, &subjects, &candidates, lanes, &device, (&check.budget, &check.failures))
+    } else {
+        whole(args, &subjects, &candidates, lanes, &batches, &check)
+    };
+    let Found { cells, screened, mut verdict, mut reasons, judged, note } = found;
+    notes.extend(note);
     if let (Some(y), [subject], [batch]) = (&y, &subjects[..], &batches[..]) {
         let report = parity::outputs::judge(&subject.truth, batch, y, &keras, &check.budget, args.seed)?;
         match comparison::recorded_outputs(&subject.name, &report) {
@@ -126,6 +131,8 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
     reasons.sort_by_key(|r| std::cmp::Reverse(r.verdict));
     notes.extend(cells.iter().flat_map(|c| c.clips.iter().map(|clip| format!("{}: {}", c.name, clip.note()))));
     let mut lstms: Vec<document::VerifiedLstm> = cells.iter().map(document::VerifiedLstm::from).collect();
+    lstms.iter_mut().zip(screened).for_each(|(lstm, screened)| lstm.screened = screened);
+    let at_once = batches.first().map_or(args.sequences, Batch::sequences);
     if verdict == Verdict::Fail {
         diagnose(store, &subjects, &candidates, &mut lstms);
         // What explains the failure is said first.
@@ -140,8 +147,9 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
         verdict: verdict.as_str().to_owned(),
         device: devices::describe(args.device, device.info(), &check),
         settings: document::Settings {
-            sequences: batches.first().map_or(0, Batch::sequences),
-            timesteps: batches.first().map_or(0, Batch::timesteps),
+            sequences: at_once,
+            timesteps: batches.first().map_or(args.timesteps, Batch::timesteps),
+            judged,
             seed: args.seed,
             lanes: vec![Lane::name(&tf1), Lane::name(&keras)],
             lambda: parity::bound::LAMBDA,
@@ -152,7 +160,7 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
                 .collect(),
             carried_factor: parity::CARRIED_FACTOR,
             carried_ulp: parity::CARRIED_ULP,
-            ensemble_members: parity::ensemble::members(batches.first().map_or(0, Batch::sequences)),
+            ensemble_members: parity::ensemble::members(at_once),
             atol: args.atol,
             rtol: args.rtol,
         },
@@ -170,6 +178,22 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
     };
     let compared = Compared { store: opened.store, subjects, candidates, candidate_files, batches, recorded: y, cells };
     Ok(Judged { document, verdict, compared })
+}
+
+/// All sequences at once, each judged.
+fn whole(
+    args: &args::Verify,
+    subjects: &[Subject],
+    candidates: &[Candidate],
+    lanes: Lanes<'_>,
+    batches: &[Batch],
+    check: &SelfCheck,
+) -> Found {
+    let quiet = args.display.look.quiet;
+    let cells = comparison::compare(subjects, candidates, lanes, batches, args.seed, &check.budget, quiet);
+    let (verdict, mut reasons) = parity::conclude_on_device(&cells, &check.failures);
+    reasons.extend(comparison::tolerances(&cells, args.atol, args.rtol));
+    Found { cells, screened: vec![], verdict, reasons, judged: None, note: None }
 }
 
 /// Every file that the verification reads.
@@ -191,7 +215,7 @@ fn batches(
     subjects: &[Subject],
 ) -> Result<(Vec<Batch>, Option<Array3<f32>>), CliError> {
     let Some(path) = &args.inputs else {
-        let spec = InputSpec { sequences: args.sequences, timesteps: args.timesteps, seed: args.seed };
+        let spec = streamed::spec(args);
         return Ok((subjects.iter().map(|s| parity::inputs::draw(spec, &s.truth)).collect(), None));
     };
     let [subject] = subjects else {

@@ -4,10 +4,13 @@ use burn::tensor::{Bool, Tensor, TensorData};
 use lstm::{Batch, KerasCell, Network, State, Trace};
 use parity::{Lane, LaneError};
 
-use crate::sequence_op::{self, Launch, Route};
+use crate::draw::StateShape;
+use crate::layout::{self, Packed};
+use crate::route::{self, Chosen, Route};
+use crate::sequence_op::{self, Launch};
 use crate::tiling::{Plan, Sizes};
-use crate::wgsl::{Cell, SequenceKernel, SequenceParameters};
-use crate::wiring::{self, Steps, upload};
+use crate::wgsl::{Cell, LstmKernel, LstmParameters, Parts};
+use crate::wiring::{self, Run, Start, Starts, Steps, upload};
 use crate::{Device, apply};
 
 /// The Keras-style lane: x·W + h·U + b, columns i, f, c, o.
@@ -33,18 +36,31 @@ impl KerasLstm {
         KerasLstm { route, ..self }
     }
 
-    /// How the lane computes a cell in a batch of `sequences` × `timesteps`: [`Route::Kernel`] or
-    /// [`Route::Operations`].
-    pub fn route_of(&self, cell: &KerasCell, sequences: usize, timesteps: usize) -> Route {
-        match self.plan(cell, sequences, timesteps, true) {
-            Ok(None) => Route::Operations,
-            Ok(Some(_)) | Err(_) => Route::Kernel,
-        }
+    /// How the lane computes a cell in a batch of `sequences` × `timesteps`.
+    pub fn chosen(&self, cell: &KerasCell, sequences: usize, timesteps: usize) -> Chosen {
+        let plan = self.plan(cell, sequences, timesteps, true);
+        Chosen(plan.ok().flatten().map(|plan| plan.tiling))
     }
 
     fn plan(&self, cell: &KerasCell, sequences: usize, timesteps: usize, gates: bool) -> Result<Option<Plan>, String> {
-        let sizes = Sizes { sequences, timesteps, input: cell.input_size(), units: cell.units(), gates };
-        sequence_op::plan(self.route, true, sizes, &self.device)
+        let units = cell.units();
+        let input = cell.input_size();
+        let sizes = Sizes { sequences, timesteps, input, recurrent: units, units, projected: false, gates };
+        route::plan(self.route, false, sizes, &self.device)
+    }
+
+    /// Runs a network on inputs that lie on the device, and leaves the results of every cell there.
+    pub(crate) fn on_device(
+        &self,
+        network: &Network<KerasCell>,
+        x: Tensor<3>,
+        starts: Starts<'_>,
+        run: Run<'_>,
+    ) -> Result<Vec<Steps>, String> {
+        let (steps, _) = wiring::on_device(&self.device, network, x, starts, run, |cell, x, start, run, backward| {
+            self.cell(cell, x, start, run, backward)
+        })?;
+        Ok(steps)
     }
 
     /// One cell of a network: what it computed, and what the next cell reads.
@@ -52,14 +68,14 @@ impl KerasLstm {
         &self,
         cell: &KerasCell,
         x: Tensor<3>,
-        initial: &State,
-        batch: &Batch,
+        start: Start<'_>,
+        run: &Run<'_>,
         backward: bool,
     ) -> Result<(Steps, Tensor<3>), String> {
         let backward = backward != cell.go_backwards;
-        let steps = match self.plan(cell, batch.sequences(), batch.timesteps(), wiring::wants_gates(batch))? {
-            Some(plan) => in_kernel(plan, cell, x, initial, batch, backward),
-            None => self.step_by_step(cell, x, initial, batch, backward),
+        let steps = match self.plan(cell, run.sequences, run.timesteps, run.record_gates)? {
+            Some(plan) => self.in_kernel(plan, cell, x, start, run, backward),
+            None => self.step_by_step(cell, x, start.given()?, run, backward),
         };
         let steps = match &cell.output_projection {
             Some(projection) => Steps { h: dense(steps.h, upload(projection, &self.device)), ..steps },
@@ -70,7 +86,7 @@ impl KerasLstm {
     }
 
     /// One cell over x `[sequences, timesteps, input]` in tensor operations.
-    fn step_by_step(&self, cell: &KerasCell, x: Tensor<3>, initial: &State, batch: &Batch, backward: bool) -> Steps {
+    fn step_by_step(&self, cell: &KerasCell, x: Tensor<3>, initial: &State, run: &Run<'_>, backward: bool) -> Steps {
         let device = &self.device;
         let [sequences, timesteps, input] = x.dims();
         let units = cell.units();
@@ -79,7 +95,7 @@ impl KerasLstm {
         let of_x = x.matmul(upload(&cell.kernel, device)).reshape([timesteps, sequences, 4 * units]);
         let recurrent = upload(&cell.recurrent_kernel, device);
         let bias = upload(&cell.bias.clone().insert_axis(ndarray::Axis(0)), device);
-        let mask = batch.lengths.as_ref().map(|lengths| mask(lengths, timesteps, device));
+        let mask = run.lengths.map(|lengths| mask(lengths, timesteps, device));
 
         let mut h = upload(&initial.h, device);
         let mut c = upload(&initial.c, device);
@@ -91,7 +107,7 @@ impl KerasLstm {
             let rho = |gate: usize| apply(cell.recurrent_activation, z.clone().narrow(1, gate * units, units), device);
             let phi = |v| apply(cell.activation, v, device);
             let (i, f, candidate, o) = (rho(0), rho(1), phi(z.clone().narrow(1, 2 * units, units)), rho(3));
-            if wiring::wants_gates(batch) {
+            if run.record_gates {
                 gates.push(Tensor::cat(vec![i.clone(), candidate.clone(), f.clone(), o.clone()], 1));
             }
             let next_c = f * c.clone() + i * candidate;
@@ -124,6 +140,44 @@ impl KerasLstm {
             }
         }
     }
+
+    /// One cell over x `[sequences, timesteps, input]` in `keras_lstm.wgsl`.
+    fn in_kernel(
+        &self,
+        plan: Plan,
+        cell: &KerasCell,
+        x: Tensor<3>,
+        start: Start<'_>,
+        run: &Run<'_>,
+        backward: bool,
+    ) -> Steps {
+        let units = cell.units();
+        let kernel = LstmKernel {
+            cell: Cell::Keras,
+            parts: Parts::default(),
+            tiling: plan.tiling,
+            activation: cell.activation,
+            recurrent_activation: cell.recurrent_activation,
+        };
+        let parameters = LstmParameters {
+            sequences: run.sequences as u32,
+            timesteps: run.timesteps as u32,
+            input: cell.input_size() as u32,
+            recurrent: units as u32,
+            units: units as u32,
+            backward,
+            steps: plan.steps,
+            record_gates: run.record_gates,
+            ..LstmParameters::default()
+        };
+        let weights = Packed::new(&[cell.kernel.view(), cell.recurrent_kernel.view()], cell.bias.view());
+        // A layer that a dense layer follows can start from no projected output (see `parity::keras_batch`).
+        let from_zero = cell.output_projection.is_some();
+        let shape = StateShape { recurrent: units, units, projected: false, from_zero };
+        let state = layout::start(start, shape, &self.device);
+        let launch = Launch { kernel, parameters, lengths: run.kernel_lengths() };
+        sequence_op::lstm(x, weights.data(), state, launch)
+    }
 }
 
 /// A dense layer without bias, applied to each step of h `[sequences, timesteps, units]`. Past a sequence's end zeros stay
@@ -131,29 +185,6 @@ impl KerasLstm {
 fn dense(h: Tensor<3>, kernel: Tensor<2>) -> Tensor<3> {
     let ([sequences, timesteps, units], [_, projected]) = (h.dims(), kernel.dims());
     h.reshape([sequences * timesteps, units]).matmul(kernel).reshape([sequences, timesteps, projected])
-}
-
-/// One cell over x `[sequences, timesteps, input]` in `keras_lstm.wgsl`.
-fn in_kernel(plan: Plan, cell: &KerasCell, x: Tensor<3>, initial: &State, batch: &Batch, backward: bool) -> Steps {
-    let kernel = SequenceKernel {
-        cell: Cell::Keras,
-        tiling: plan.tiling,
-        activation: cell.activation,
-        recurrent_activation: cell.recurrent_activation,
-    };
-    let parameters = SequenceParameters {
-        sequences: batch.sequences() as u32,
-        timesteps: batch.timesteps() as u32,
-        input: cell.input_size() as u32,
-        units: cell.units() as u32,
-        backward,
-        first_step: 0,
-        steps: plan.steps,
-        record_gates: wiring::wants_gates(batch),
-        forget_bias: 0.0,
-    };
-    let weights = sequence_op::pack(&[cell.kernel.view(), cell.recurrent_kernel.view()], cell.bias.view());
-    sequence_op::sequence(x, weights, initial, Launch { kernel, parameters, lengths: wiring::lengths(batch) })
 }
 
 /// `[timesteps, sequences, 1]`: whether a step lies before the sequence's end.
@@ -164,14 +195,14 @@ fn mask(lengths: &[usize], timesteps: usize, device: &Device) -> Tensor<3, Bool>
 
 impl Lane<KerasCell> for KerasLstm {
     /// `keras (sequence kernel)` where a kernel may run: with [`Route::Auto`], cells that do not fit it still take
-    /// tensor operations (see [`route_of`](KerasLstm::route_of)).
+    /// tensor operations (see [`chosen`](KerasLstm::chosen)).
     fn name(&self) -> String {
         format!("keras ({})", wiring::route_name(self.route, &self.device))
     }
 
     fn run(&self, network: &Network<KerasCell>, batch: &Batch) -> Result<Trace<f32>, LaneError> {
-        wiring::run(&self.name(), &self.device, network, batch, |cell, x, initial, backward| {
-            self.cell(cell, x, initial, batch, backward)
+        wiring::run(&self.name(), &self.device, network, batch, |cell, x, start, run, backward| {
+            self.cell(cell, x, start, run, backward)
         })
     }
 }

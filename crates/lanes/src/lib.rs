@@ -1,16 +1,23 @@
 //! The TF1-style and the Keras-style LSTM in Burn, on any device.
 //!
 //! A [`Device`] is opened once; [`Tf1FusedLstm`] and [`KerasLstm`] run on it as [`parity::Lane`]s. Each lane exists in
-//! Burn's tensor operations, which run on every device, and as WGSL kernels that compute whole sequences, launched
-//! through Burn's runtime ([`Route`]). The WGSL is in the top-level folder `kernels`.
+//! Burn's tensor operations, which run on every device, and as WGSL kernels, launched through Burn's runtime
+//! ([`Route`]). The WGSL is in the top-level folder `kernels`.
 
 #![warn(missing_docs)]
 
 mod activation;
+mod apart;
 mod device;
+mod draw;
 mod keras;
+mod layout;
+mod route;
+mod screen;
 mod self_check;
 mod sequence_op;
+#[cfg(test)]
+mod shader_test;
 mod tf1_fused;
 mod tiling;
 mod wgsl;
@@ -19,6 +26,7 @@ mod wiring;
 pub use activation::apply;
 pub use device::{Choice, Device, DeviceError, DeviceInfo, QUIET_MESA, adapters};
 pub use keras::KerasLstm;
+pub use route::{Chosen, Route};
+pub use screen::DeviceScreen;
 pub use self_check::{ActivationError, SelfCheck};
-pub use sequence_op::Route;
 pub use tf1_fused::Tf1FusedLstm;

@@ -3,6 +3,8 @@
 //! GPU backends have returned wrong numbers in public reports (all-zero products, near-zero results for tall matrices),
 //! so a verdict on a device stands only after the operations that lanes use gave right results there.
 
+mod kernels;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::{Tensor, TensorData};
@@ -105,8 +107,25 @@ impl SelfCheck {
             let found = measured.iter().find(|e| e.function == function);
             found.map_or(f64::INFINITY, |e| (2.0 * e.ulp).max(1.0))
         });
+        match guarded(|| kernels::failures(device, &budget_of_kernels(device, &budget)?)) {
+            Ok(more) => failures.extend(more),
+            Err(message) => failures.push(format!("a kernel: {message}")),
+        }
         SelfCheck { budget, activations, products: PRODUCTS.len(), product_ratio, failures }
     }
+}
+
+/// What sigmoid and tanh may add to the bound by which kernels are judged, whether or not they were asked for.
+fn budget_of_kernels(device: &Device, known: &ActivationBudget) -> Result<ActivationBudget, String> {
+    let of = |function| match known.ulp(function) {
+        ulp if ulp.is_finite() => Ok(ulp),
+        _ => activation(device, function).map(|(error, _)| (2.0 * error.ulp).max(1.0)),
+    };
+    if device.limits().is_none() {
+        return Ok(known.clone());
+    }
+    let (sigmoid, tanh) = (of(Activation::Sigmoid)?, of(Activation::Tanh)?);
+    Ok(ActivationBudget::new(|function| if function == Activation::Sigmoid { sigmoid } else { tanh }))
 }
 
 /// Burn reports some failures of a device by panicking.

@@ -1,45 +1,62 @@
 //! The backend extension: kernels launched through Burn's runtime on tensors where they are.
 
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::{DType, Shape, Tensor, TensorData};
 use burn_cubecl::cubecl::prelude::{CubeCount, CubeDim};
 use burn_cubecl::cubecl::server::{Handle, KernelArguments};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::template::{KernelSource, SourceKernel};
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, cubecl};
-use lstm::{Activation, State};
-use ndarray::{ArrayView1, ArrayView2};
+use lstm::Activation;
 
-use crate::Device;
-use crate::tiling::{Plan, Sizes};
-use crate::wgsl::{
-    ACTIVATE_BINDINGS, ActivateKernel, ActivateParameters, SEQUENCE_BINDINGS, SequenceKernel, SequenceParameters,
-};
+use crate::apart::{APART_BINDINGS, ApartKernel, ApartParameters};
+use crate::draw::{DRAW_BINDINGS, DrawKernel, DrawParameters};
+use crate::tiling::Form;
+use crate::wgsl::{ACTIVATE_BINDINGS, ActivateKernel, ActivateParameters, LSTM_BINDINGS, LstmKernel, LstmParameters};
 use crate::wiring::Steps;
 
-/// How a lane computes a cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Route {
-    /// The sequence kernel where the device takes one and the run fits it, else tensor operations.
-    #[default]
-    Auto,
-    /// Burn's tensor operations, step by step.
-    Operations,
-    /// The sequence kernel, or an error.
-    Kernel,
-}
-
-/// One run of a sequence kernel, apart from its tensors.
+/// One run of a cell's kernel, apart from its tensors.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
-    pub(crate) kernel: SequenceKernel,
+    pub(crate) kernel: LstmKernel,
     /// Of the first dispatch.
-    pub(crate) parameters: SequenceParameters,
+    pub(crate) parameters: LstmParameters,
     /// Valid steps, `[sequences]`.
     pub(crate) lengths: Vec<u32>,
 }
+
+impl Launch {
+    /// Every dispatch in order: its parameters and its workgroups.
+    fn dispatches(&self) -> Vec<(LstmParameters, [u32; 2])> {
+        let LstmParameters { sequences, timesteps, recurrent, units, steps, .. } = self.parameters;
+        let tiling = self.kernel.tiling;
+        let groups = sequences.div_ceil(4 * tiling.quads);
+        let mut dispatches = vec![];
+        let mut first_step = 0;
+        // Each dispatch finds the state where the one before it left it.
+        while first_step < timesteps {
+            let steps = steps.min(timesteps - first_step);
+            let parameters = LstmParameters { first_step, steps, ..self.parameters };
+            match tiling.form {
+                Form::Sequence { .. } => dispatches.push((parameters, [groups, 1])),
+                Form::Step { units: of_units, .. } => {
+                    dispatches.push((parameters, [units.div_ceil(of_units), groups]));
+                    if self.kernel.parts.projection {
+                        let parameters = LstmParameters { project: true, ..parameters };
+                        dispatches.push((parameters, [recurrent.div_ceil(tiling.workgroup), groups]));
+                    }
+                }
+            }
+            first_step += steps;
+        }
+        dispatches
+    }
+}
+
+/// A part of a buffer that is bound alone begins at a multiple of this (WebGPU's default; devices may allow less).
+const OFFSET_ALIGNMENT: usize = 256;
 
 /// What the kernels add to a backend. Only for backends that take WGSL: a call on another one panics.
 #[backend_extension(Cube)]
@@ -47,15 +64,26 @@ pub(crate) trait KernelOps: Backend {
     /// One activation, element by element.
     fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
 
-    /// h and c `[sequences, timesteps, units]` and the gates `[sequences, timesteps, 4·units]`, or `[1, 1, 1]` where they
-    /// are not asked for, of one cell from x `[sequences, timesteps, input]`, weights
-    /// `[input + units + 1, units, 4]` and the initial state `[2, sequences, units]`.
-    fn lstm_sequence(
+    /// h `[sequences, timesteps, recurrent]`, c `[sequences, timesteps, units]` and the gates
+    /// `[sequences, timesteps, 4·units]`, or `[1, 1, 1]` where they are not asked for, of one cell from x
+    /// `[sequences, timesteps, input]`, and weights and state as `frame.wgsl` lays them out. The state is consumed.
+    fn lstm(
         x: FloatTensor<Self>,
         weights: FloatTensor<Self>,
-        initial: FloatTensor<Self>,
+        state: FloatTensor<Self>,
         launch: Launch,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Fills parts of a tensor with random numbers.
+    fn draw(values: FloatTensor<Self>, parts: Vec<DrawParameters>) -> FloatTensor<Self>;
+
+    /// How far two traces `[sequences, timesteps, width]` are apart, in the words of `apart.wgsl`.
+    fn apart(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        lengths: Vec<u32>,
+        parameters: ApartParameters,
+    ) -> IntTensor<Self>;
 }
 
 impl KernelOps for CubeBackend {
@@ -69,45 +97,79 @@ impl KernelOps for CubeBackend {
         // The kernel strides over what a bounded grid leaves.
         let workgroups = workgroups.clamp(1, 65535) as u32;
         let buffers: [Handle; ACTIVATE_BINDINGS.len()] = [x.handle.clone(), y.handle.clone(), parameters];
-        launch(&x.client, ActivateKernel(activation), ActivateKernel::WORKGROUP, workgroups, buffers);
+        launch(&x.client, ActivateKernel(activation), ActivateKernel::WORKGROUP, [workgroups, 1], buffers);
         y
     }
 
-    fn lstm_sequence(
+    fn lstm(
         x: CubeTensor,
         weights: CubeTensor,
-        initial: CubeTensor,
-        Launch { kernel, parameters, lengths }: Launch,
+        state: CubeTensor,
+        run: Launch,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        let (x, weights, initial) = (into_contiguous(x), into_contiguous(weights), into_contiguous(initial));
-        let shape = [parameters.sequences, parameters.timesteps, parameters.units].map(|n| n as usize);
-        let h = empty_like(&x, Shape::from(shape));
-        let c = empty_like(&x, Shape::from(shape));
-        let [sequences, timesteps, units] = shape;
-        let of_gates = if parameters.record_gates { [sequences, timesteps, 4 * units] } else { [1, 1, 1] };
-        let gates = empty_like(&x, Shape::from(of_gates));
-        let lengths: Vec<u8> = lengths.iter().flat_map(|length| length.to_ne_bytes()).collect();
+        let (x, weights, state) = (into_contiguous(x), into_contiguous(weights), into_contiguous(state));
+        let LstmParameters { sequences, timesteps, recurrent, units, record_gates, .. } = run.parameters;
+        let of_width = |width: u32| empty_like(&x, Shape::from([sequences, timesteps, width].map(|n| n as usize)));
+        let (h, c) = (of_width(recurrent), of_width(units));
+        let gates = if record_gates { of_width(4 * units) } else { empty_like(&x, Shape::from([1, 1, 1])) };
+        let lengths: Vec<u8> = run.lengths.iter().flat_map(|length| length.to_ne_bytes()).collect();
         let lengths = x.client.create_from_slice(&lengths);
-        let workgroups = parameters.sequences.div_ceil(4 * kernel.tiling.quads);
-        // Each dispatch finds the state where the one before it left it: in the traces.
-        let mut first_step = 0;
-        while first_step < parameters.timesteps {
-            let steps = parameters.steps.min(parameters.timesteps - first_step);
-            let bytes = SequenceParameters { first_step, steps, ..parameters }.bytes();
-            let buffers: [Handle; SEQUENCE_BINDINGS.len()] = [
+        // The parameters of all dispatches in one upload: a queue that is fed bit by bit is flushed in between.
+        let dispatches = run.dispatches();
+        let mut uploaded = vec![0; dispatches.len() * OFFSET_ALIGNMENT];
+        for ((parameters, _), slot) in dispatches.iter().zip(uploaded.chunks_exact_mut(OFFSET_ALIGNMENT)) {
+            let bytes = parameters.bytes();
+            slot[..bytes.len()].copy_from_slice(&bytes);
+        }
+        let all_parameters = x.client.create_from_slice(&uploaded);
+        for (index, (parameters, workgroups)) in dispatches.iter().enumerate() {
+            let start = index * OFFSET_ALIGNMENT;
+            let end = start + parameters.bytes().len();
+            let parameters =
+                all_parameters.clone().offset_start(start as u64).offset_end((uploaded.len() - end) as u64);
+            let buffers: [Handle; LSTM_BINDINGS.len()] = [
                 x.handle.clone(),
                 weights.handle.clone(),
-                initial.handle.clone(),
+                state.handle.clone(),
                 lengths.clone(),
                 h.handle.clone(),
                 c.handle.clone(),
                 gates.handle.clone(),
-                x.client.create_from_slice(&bytes),
+                parameters,
             ];
-            launch(&x.client, kernel, kernel.tiling.workgroup, workgroups, buffers);
-            first_step += steps;
+            launch(&x.client, run.kernel, run.kernel.tiling.workgroup, *workgroups, buffers);
         }
         (h, c, gates)
+    }
+
+    fn draw(values: CubeTensor, parts: Vec<DrawParameters>) -> CubeTensor {
+        for part in parts {
+            // The kernel strides over what a bounded grid leaves.
+            let workgroups = part.elements.div_ceil(16 * DrawKernel::WORKGROUP).clamp(1, 65535);
+            let parameters = values.client.create_from_slice(&part.bytes());
+            let buffers: [Handle; DRAW_BINDINGS.len()] = [values.handle.clone(), parameters];
+            launch(&values.client, DrawKernel, DrawKernel::WORKGROUP, [workgroups, 1], buffers);
+        }
+        values
+    }
+
+    fn apart(a: CubeTensor, b: CubeTensor, lengths: Vec<u32>, parameters: ApartParameters) -> CubeTensor {
+        let (a, b) = (into_contiguous(a), into_contiguous(b));
+        let lengths: Vec<u8> = lengths.iter().flat_map(|length| length.to_ne_bytes()).collect();
+        let words = parameters.results();
+        let shape = Shape::from([words]);
+        let found = a.client.empty(words * size_of::<u32>());
+        let found = CubeTensor::new_contiguous(a.client.clone(), a.device.clone(), shape, found, DType::I32);
+        let buffers: [Handle; APART_BINDINGS.len()] = [
+            a.handle.clone(),
+            b.handle.clone(),
+            a.client.create_from_slice(&lengths),
+            found.handle.clone(),
+            a.client.create_from_slice(&parameters.bytes()),
+        ];
+        let count = [parameters.timesteps, parameters.parts];
+        launch(&a.client, ApartKernel, ApartKernel::WORKGROUP, count, buffers);
+        found
     }
 }
 
@@ -120,12 +182,13 @@ fn launch<K: KernelSource, const N: usize>(
     client: &cubecl::prelude::Client,
     kernel: K,
     workgroup: u32,
-    workgroups: u32,
+    [across, along]: [u32; 2],
     buffers: [Handle; N],
 ) {
     let kernel = SourceKernel::new(kernel, CubeDim::new_1d(workgroup));
     let bindings = buffers.into_iter().map(Handle::binding).collect();
-    client.launch(Box::new(kernel), CubeCount::Static(workgroups, 1, 1), KernelArguments::new().with_buffers(bindings));
+    let count = CubeCount::Static(across, along, 1);
+    client.launch(Box::new(kernel), count, KernelArguments::new().with_buffers(bindings));
 }
 
 /// [`KernelOps::activate`] on a tensor of any rank.
@@ -133,47 +196,11 @@ pub(crate) fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> 
     Tensor::from_dispatch(Dispatch::activate(x.into_dispatch(), activation))
 }
 
-/// A cell's weights as the kernels read them, `[rows + 1, units, 4]`: the four gates of one unit side by side, the bias
-/// in the last row. The blocks, each `[rows, 4·units]`, come one below the other.
-pub(crate) fn pack(blocks: &[ArrayView2<'_, f32>], bias: ArrayView1<'_, f32>) -> TensorData {
-    let units = bias.len() / 4;
-    let rows: usize = blocks.iter().map(|b| b.nrows()).sum();
-    let mut packed = Vec::with_capacity((rows + 1) * 4 * units);
-    let all = blocks.iter().flat_map(|block| block.rows()).chain([bias]);
-    for row in all {
-        packed.extend((0..units).flat_map(|unit| (0..4).map(move |gate| row[gate * units + unit])));
-    }
-    TensorData::new(packed, [rows + 1, units, 4])
-}
-
-/// Runs a sequence kernel on x `[sequences, timesteps, input]`.
-pub(crate) fn sequence(x: Tensor<3>, weights: TensorData, initial: &State, launch: Launch) -> Steps {
-    let device = x.device();
+/// Runs a cell's kernel on x `[sequences, timesteps, input]`, from weights and state as `frame.wgsl` lays them out.
+pub(crate) fn lstm(x: Tensor<3>, weights: TensorData, state: Tensor<1>, launch: Launch) -> Steps {
     let record_gates = launch.parameters.record_gates;
-    let (sequences, units) = initial.c.dim();
-    let state: Vec<f32> = initial.h.iter().chain(initial.c.iter()).copied().collect();
-    let state = Tensor::<3>::from_data(TensorData::new(state, [2, sequences, units]), &device);
-    let weights = Tensor::<3>::from_data(weights, &device);
-    let (h, c, gates) =
-        Dispatch::lstm_sequence(x.into_dispatch(), weights.into_dispatch(), state.into_dispatch(), launch);
+    let weights = Tensor::<1>::from_data(weights, &x.device());
+    let (h, c, gates) = Dispatch::lstm(x.into_dispatch(), weights.into_dispatch(), state.into_dispatch(), launch);
     let gates = record_gates.then(|| Tensor::from_dispatch(gates));
     Steps { h: Tensor::from_dispatch(h), c: Tensor::from_dispatch(c), gates }
-}
-
-/// The plan of a sequence kernel for a run, in the words of [`Route`]: `None` means tensor operations. A cell that is
-/// not `plain` has parts that the kernels lack.
-pub(crate) fn plan(route: Route, plain: bool, sizes: Sizes, device: &Device) -> Result<Option<Plan>, String> {
-    if route == Route::Operations {
-        return Ok(None);
-    }
-    let plan = device.limits().filter(|_| plain).and_then(|limits| Plan::choose(sizes, limits));
-    match plan {
-        Some(plan) => Ok(Some(plan)),
-        None if route == Route::Auto => Ok(None),
-        None if device.limits().is_none() => Err("the sequence kernel needs a wgpu device".to_owned()),
-        None if !plain => {
-            Err("the sequence kernel has no peepholes, projection, clipping or layer normalisation".to_owned())
-        }
-        None => Err(format!("the sequence kernel does not fit this device: {sizes:?}")),
-    }
 }

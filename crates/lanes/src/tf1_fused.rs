@@ -5,10 +5,13 @@ use lstm::{Batch, Network, State, Tf1Cell, Trace};
 use ndarray::{Array1, Axis};
 use parity::{Lane, LaneError};
 
-use crate::sequence_op::{self, Launch, Route};
+use crate::draw::StateShape;
+use crate::layout::{self, Packed};
+use crate::route::{self, Chosen, Route};
+use crate::sequence_op::{self, Launch};
 use crate::tiling::{Plan, Sizes};
-use crate::wgsl::{Cell, SequenceKernel, SequenceParameters};
-use crate::wiring::{self, Steps, upload};
+use crate::wgsl::{Cell, LstmKernel, LstmParameters, Parts};
+use crate::wiring::{self, Run, Start, Starts, Steps, upload};
 use crate::{Device, apply};
 
 /// The TF1-style lane: [x, h]·K + b with one fused kernel, columns i, j, f, o, forget bias added at run time.
@@ -32,24 +35,32 @@ impl Tf1FusedLstm {
         Tf1FusedLstm { route, ..self }
     }
 
-    /// How the lane computes a cell in a batch of `sequences` × `timesteps`: [`Route::Kernel`] or
-    /// [`Route::Operations`]. Cells with peepholes, projection, clipping or
-    /// layer normalisation take operations.
-    pub fn route_of(&self, cell: &Tf1Cell, sequences: usize, timesteps: usize) -> Route {
-        match self.plan(cell, sequences, timesteps, true) {
-            Ok(None) => Route::Operations,
-            Ok(Some(_)) | Err(_) => Route::Kernel,
-        }
+    /// How the lane computes a cell in a batch of `sequences` × `timesteps`. Cells with layer normalisation take
+    /// operations.
+    pub fn chosen(&self, cell: &Tf1Cell, sequences: usize, timesteps: usize) -> Chosen {
+        let plan = self.plan(cell, sequences, timesteps, true);
+        Chosen(plan.ok().flatten().map(|plan| plan.tiling))
     }
 
     fn plan(&self, cell: &Tf1Cell, sequences: usize, timesteps: usize, gates: bool) -> Result<Option<Plan>, String> {
-        let plain = cell.peepholes.is_none()
-            && cell.projection.is_none()
-            && cell.cell_clip.is_none()
-            && cell.projection_clip.is_none()
-            && cell.layer_norm.is_none();
-        let sizes = Sizes { sequences, timesteps, input: cell.input_size(), units: cell.units(), gates };
-        sequence_op::plan(self.route, plain, sizes, &self.device)
+        let (input, recurrent, units) = (cell.input_size(), cell.recurrent_size(), cell.units());
+        let projected = cell.projection.is_some();
+        let sizes = Sizes { sequences, timesteps, input, recurrent, units, projected, gates };
+        route::plan(self.route, cell.layer_norm.is_some(), sizes, &self.device)
+    }
+
+    /// Runs a network on inputs that lie on the device, and leaves the results of every cell there.
+    pub(crate) fn on_device(
+        &self,
+        network: &Network<Tf1Cell>,
+        x: Tensor<3>,
+        starts: Starts<'_>,
+        run: Run<'_>,
+    ) -> Result<Vec<Steps>, String> {
+        let (steps, _) = wiring::on_device(&self.device, network, x, starts, run, |cell, x, start, run, backward| {
+            self.cell(cell, x, start, run, backward)
+        })?;
+        Ok(steps)
     }
 
     /// One cell of a network: what it computed, and what the next cell reads.
@@ -57,25 +68,24 @@ impl Tf1FusedLstm {
         &self,
         cell: &Tf1Cell,
         x: Tensor<3>,
-        initial: &State,
-        batch: &Batch,
+        start: Start<'_>,
+        run: &Run<'_>,
         backward: bool,
     ) -> Result<(Steps, Tensor<3>), String> {
-        let lengths = batch.lengths.as_deref();
-        let steps = match self.plan(cell, batch.sequences(), batch.timesteps(), wiring::wants_gates(batch))? {
-            Some(plan) => in_kernel(plan, cell, x, initial, batch, backward),
+        let steps = match self.plan(cell, run.sequences, run.timesteps, run.record_gates)? {
+            Some(plan) => self.in_kernel(plan, cell, x, start, run, backward),
             None if backward => {
-                let steps = self.step_by_step(cell, reverse_sequence(x, lengths), initial, batch);
-                steps.map(|trace| reverse_sequence(trace, lengths))
+                let steps = self.step_by_step(cell, reverse_sequence(x, run.lengths), start.given()?, run);
+                steps.map(|trace| reverse_sequence(trace, run.lengths))
             }
-            None => self.step_by_step(cell, x, initial, batch),
+            None => self.step_by_step(cell, x, start.given()?, run),
         };
         let output = steps.h.clone();
         Ok((steps, output))
     }
 
     /// A forward cell over x `[sequences, timesteps, input]` in tensor operations.
-    fn step_by_step(&self, cell: &Tf1Cell, x: Tensor<3>, initial: &State, batch: &Batch) -> Steps {
+    fn step_by_step(&self, cell: &Tf1Cell, x: Tensor<3>, initial: &State, run: &Run<'_>) -> Steps {
         let device = &self.device;
         let row = |vector: &Array1<f32>| upload(&vector.clone().insert_axis(Axis(0)), device);
         let weights = Weights {
@@ -97,20 +107,20 @@ impl Tf1FusedLstm {
         for t in 0..timesteps {
             let x = x.clone().narrow(0, t, 1).squeeze_dim(0);
             let next = self.step(cell, &weights, x, h.clone(), c.clone());
-            let zero_past_end = |v: Tensor<2>| match self.ended(batch, t, v.dims()) {
+            let zero_past_end = |v: Tensor<2>| match self.ended(run, t, v.dims()) {
                 Some(ended) => v.mask_fill(ended, 0.0),
                 None => v,
             };
             outputs.push(zero_past_end(next.h.clone()));
             states.push(zero_past_end(next.c.clone()));
-            if wiring::wants_gates(batch) {
+            if run.record_gates {
                 gates.push(zero_past_end(Tensor::cat(next.gates.to_vec(), 1)));
             }
-            h = match self.ended(batch, t, next.h.dims()) {
+            h = match self.ended(run, t, next.h.dims()) {
                 Some(ended) => next.h.mask_where(ended, h),
                 None => next.h,
             };
-            c = match self.ended(batch, t, next.c.dims()) {
+            c = match self.ended(run, t, next.c.dims()) {
                 Some(ended) => next.c.mask_where(ended, c),
                 None => next.c,
             };
@@ -153,12 +163,62 @@ impl Tf1FusedLstm {
     }
 
     /// `[sequences, width]`: which sequences have ended before step `t`; `None` where all go on.
-    fn ended(&self, batch: &Batch, t: usize, [sequences, width]: [usize; 2]) -> Option<Tensor<2, Bool>> {
-        let ended: Vec<bool> = (0..sequences).map(|sequence| !batch.is_valid(sequence, t)).collect();
+    fn ended(&self, run: &Run<'_>, t: usize, [sequences, width]: [usize; 2]) -> Option<Tensor<2, Bool>> {
+        let ended: Vec<bool> = (0..sequences).map(|sequence| !run.is_valid(sequence, t)).collect();
         ended.contains(&true).then(|| {
             let column = Tensor::<2, Bool>::from_data(TensorData::new(ended, [sequences, 1]), self.device.burn());
             column.expand([sequences, width])
         })
+    }
+
+    /// One cell over x `[sequences, timesteps, input]` in `tf1_lstm.wgsl`.
+    fn in_kernel(
+        &self,
+        plan: Plan,
+        cell: &Tf1Cell,
+        x: Tensor<3>,
+        start: Start<'_>,
+        run: &Run<'_>,
+        backward: bool,
+    ) -> Steps {
+        let projected = cell.projection.is_some();
+        // Without a projection there is nothing to clip, whatever the cell says.
+        let projection_clip = cell.projection_clip.filter(|_| projected);
+        let kernel = LstmKernel {
+            cell: Cell::Tf1,
+            parts: Parts {
+                peepholes: cell.peepholes.is_some(),
+                projection: projected,
+                cell_clip: cell.cell_clip.is_some(),
+                projection_clip: projection_clip.is_some(),
+            },
+            tiling: plan.tiling,
+            activation: cell.activation,
+            recurrent_activation: cell.recurrent_activation,
+        };
+        let parameters = LstmParameters {
+            sequences: run.sequences as u32,
+            timesteps: run.timesteps as u32,
+            input: cell.input_size() as u32,
+            recurrent: cell.recurrent_size() as u32,
+            units: cell.units() as u32,
+            backward,
+            steps: plan.steps,
+            record_gates: run.record_gates,
+            forget_bias: cell.forget_bias,
+            cell_clip: cell.cell_clip.unwrap_or_default(),
+            projection_clip: projection_clip.unwrap_or_default(),
+            ..LstmParameters::default()
+        };
+        let weights = Packed::new(&[cell.kernel.view()], cell.bias.view())
+            .with_peepholes(cell.peepholes.as_ref())
+            .with_projection(cell.projection.as_ref());
+        let launch = Launch { kernel, parameters, lengths: run.kernel_lengths() };
+        // A projected output starts from zero everywhere (see `parity::inputs`).
+        let shape =
+            StateShape { recurrent: cell.recurrent_size(), units: cell.units(), projected, from_zero: projected };
+        let state = layout::start(start, shape, &self.device);
+        sequence_op::lstm(x, weights.data(), state, launch)
     }
 }
 
@@ -214,39 +274,16 @@ fn reverse_sequence(x: Tensor<3>, lengths: Option<&[usize]>) -> Tensor<3> {
     x.reshape([sequences * timesteps, width]).select(0, rows).reshape([sequences, timesteps, width])
 }
 
-/// One cell over x `[sequences, timesteps, input]` in `tf1_lstm.wgsl`.
-fn in_kernel(plan: Plan, cell: &Tf1Cell, x: Tensor<3>, initial: &State, batch: &Batch, backward: bool) -> Steps {
-    let kernel = SequenceKernel {
-        cell: Cell::Tf1,
-        tiling: plan.tiling,
-        activation: cell.activation,
-        recurrent_activation: cell.recurrent_activation,
-    };
-    let parameters = SequenceParameters {
-        sequences: batch.sequences() as u32,
-        timesteps: batch.timesteps() as u32,
-        input: cell.input_size() as u32,
-        units: cell.units() as u32,
-        backward,
-        first_step: 0,
-        steps: plan.steps,
-        record_gates: wiring::wants_gates(batch),
-        forget_bias: cell.forget_bias,
-    };
-    let weights = sequence_op::pack(&[cell.kernel.view()], cell.bias.view());
-    sequence_op::sequence(x, weights, initial, Launch { kernel, parameters, lengths: wiring::lengths(batch) })
-}
-
 impl Lane<Tf1Cell> for Tf1FusedLstm {
     /// `tf1 (sequence kernel)` where a kernel may run: with [`Route::Auto`], cells that it does not cover still take
-    /// tensor operations (see [`route_of`](Tf1FusedLstm::route_of)).
+    /// tensor operations (see [`chosen`](Tf1FusedLstm::chosen)).
     fn name(&self) -> String {
         format!("tf1 ({})", wiring::route_name(self.route, &self.device))
     }
 
     fn run(&self, network: &Network<Tf1Cell>, batch: &Batch) -> Result<Trace<f32>, LaneError> {
-        wiring::run(&self.name(), &self.device, network, batch, |cell, x, initial, backward| {
-            self.cell(cell, x, initial, batch, backward)
+        wiring::run(&self.name(), &self.device, network, batch, |cell, x, start, run, backward| {
+            self.cell(cell, x, start, run, backward)
         })
     }
 }

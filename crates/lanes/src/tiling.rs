@@ -1,4 +1,6 @@
-//! How a sequence kernel is cut to a device: the one place that decides whether it fits.
+//! How a kernel is cut to a device: the one place that decides which kernel runs, and whether one fits at all.
+
+use std::fmt;
 
 /// What a device allows a kernel.
 #[derive(Clone, Debug)]
@@ -21,20 +23,54 @@ pub(crate) struct Sizes {
     pub(crate) sequences: usize,
     pub(crate) timesteps: usize,
     pub(crate) input: usize,
+    /// Width of h: the units, or what they are projected to.
+    pub(crate) recurrent: usize,
     pub(crate) units: usize,
+    /// h is a projection of what the units show.
+    pub(crate) projected: bool,
     /// The gates are written too.
     pub(crate) gates: bool,
 }
 
-/// The constants that are put before a sequence kernel's source, and so part of its identity.
+/// The two ways to run a cell in kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Form {
+    /// `sequence.wgsl`: all steps in one dispatch, or as many as a driver bears.
+    Sequence {
+        /// `vec4` elements of workgroup memory.
+        shared: u32,
+    },
+    /// `step.wgsl`: a dispatch for each step.
+    Step {
+        /// Units that a workgroup computes.
+        units: u32,
+        /// Invocations that share the rows of one unit's products.
+        slices: u32,
+    },
+}
+
+/// The constants that are put before a kernel's source, and so part of its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tiling {
     /// Invocations in a workgroup.
     pub(crate) workgroup: u32,
-    /// A workgroup keeps 4 × this many sequences; 1 or 2.
+    /// A workgroup keeps 4 × this many sequences; 1, 2 or 4.
     pub(crate) quads: u32,
-    /// `vec4` elements of workgroup memory.
-    pub(crate) shared: u32,
+    pub(crate) form: Form,
+}
+
+impl fmt::Display for Tiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sequences = 4 * self.quads;
+        match self.form {
+            Form::Sequence { .. } => {
+                write!(f, "sequence kernel, {sequences} sequences a workgroup of {}", self.workgroup)
+            }
+            Form::Step { units, slices } => {
+                write!(f, "step kernel, {sequences} sequences and {units} units a workgroup of {slices} x {units}")
+            }
+        }
+    }
 }
 
 /// How a run is cut.
@@ -46,7 +82,7 @@ pub(crate) struct Plan {
 }
 
 const VEC4_BYTES: usize = 16;
-/// The kernels keep one more variable, the number of steps, in workgroup memory.
+/// The kernels keep one more variable in workgroup memory.
 const RESERVED_BYTES: usize = 16;
 /// Loop iterations that one invocation may take in a dispatch, over all its loops. Beyond 65535 Mesa's lavapipe ends
 /// every loop where it stands, and reports nothing (`LP_MAX_TGSI_LOOP_ITERATIONS`). The rest is left for what this
@@ -55,27 +91,27 @@ const ITERATIONS: usize = 50_000;
 
 impl Plan {
     /// The plan for a run, or `None` if the run does not fit the device: then tensor operations take its place.
+    pub(crate) fn choose(sizes: Sizes, limits: &Limits) -> Option<Plan> {
+        match (Plan::whole_sequence(sizes, limits), Plan::step_by_step(sizes, limits)) {
+            (Some(whole), Some(steps)) => Some(if prefers_steps(sizes, limits, &whole) { steps } else { whole }),
+            (whole, steps) => whole.or(steps),
+        }
+    }
+
+    /// Whole sequences in one workgroup.
     ///
     /// Eight sequences a tile halve the traffic of the weights, four let twice as many workgroups work. A software
     /// adapter has few cores and takes eight; a GPU takes four until there are enough tiles to fill it. On lavapipe 32
     /// invocations were the fastest workgroup; a GPU wants one invocation a unit.
     ///
-    /// A run does not fit if `input + units` rows of four sequences exceed workgroup memory (16 KiB hold 1023 rows, the
-    /// least that WebGPU guarantees), or if one of its buffers exceeds a binding.
-    pub(crate) fn choose(sizes: Sizes, limits: &Limits) -> Option<Plan> {
-        let Sizes { sequences, timesteps, input, units, gates } = sizes;
-        let binding = limits.binding_bytes.min(u32::MAX as usize);
-        let rows = input + units;
-        let fits = |elements: Option<usize>, bytes: usize| {
-            elements.and_then(|n| n.checked_mul(bytes)).is_some_and(|bytes| bytes <= binding)
-        };
-        let steps = sequences.checked_mul(timesteps)?;
-        if !fits(steps.checked_mul(input.max(if gates { 4 * units } else { units })), 4)
-            || !fits((rows + 1).checked_mul(units), VEC4_BYTES)
-            || !fits(sequences.checked_mul(2 * units), 4)
-        {
+    /// A run does not fit if `input + recurrent` rows of four sequences exceed workgroup memory (16 KiB hold 1023 rows,
+    /// the least that WebGPU guarantees), or if one of its buffers exceeds a binding.
+    pub(crate) fn whole_sequence(sizes: Sizes, limits: &Limits) -> Option<Plan> {
+        let Sizes { sequences, input, recurrent, units, projected, .. } = sizes;
+        if !buffers_fit(sizes, limits) {
             return None;
         }
+        let rows = input + recurrent;
         let shared_limit = limits.workgroup_bytes.checked_sub(RESERVED_BYTES)? / VEC4_BYTES;
         let wide = if limits.is_software { sequences > 4 } else { sequences >= 2048 };
         let quads = [2, 1].into_iter().find(|quads| (*quads == 1 || wide) && quads * rows <= shared_limit)?;
@@ -87,16 +123,92 @@ impl Plan {
         let widest = if limits.is_software { 32 } else { 256 };
         let mut workgroup = units.next_power_of_two().clamp(32, widest).min(limits.workgroup_size);
         let iterations = |workgroup: usize| {
-            let staging = (input.div_ceil(workgroup) + units.div_ceil(workgroup)) * (quads + 2);
-            1 + staging + units.div_ceil(workgroup) * (rows + 3)
+            let staging = (input.div_ceil(workgroup) + recurrent.div_ceil(workgroup)) * (quads + 2);
+            // Rows four at a time, of x and of h apart.
+            let products = units.div_ceil(workgroup) * (rows / 4 + 9);
+            let projection = if projected { quads * (units / 4 + 4) * recurrent.div_ceil(workgroup) } else { 0 };
+            1 + staging + products + projection
         };
         while iterations(workgroup) > ITERATIONS && 2 * workgroup <= limits.workgroup_size {
             workgroup *= 2;
         }
         let steps = ITERATIONS / iterations(workgroup);
-        let tiling = Tiling { workgroup: workgroup as u32, quads: quads as u32, shared: shared as u32 };
+        let form = Form::Sequence { shared: shared as u32 };
+        let tiling = Tiling { workgroup: workgroup as u32, quads: quads as u32, form };
         (steps > 0).then_some(Plan { tiling, steps: steps as u32 })
     }
+
+    /// A dispatch for each step.
+    ///
+    /// Workgroups of a few units keep a whole GPU busy with the units of one tile of sequences; where there are few
+    /// sequences, the rows of each product are shared out too.
+    pub(crate) fn step_by_step(sizes: Sizes, limits: &Limits) -> Option<Plan> {
+        let Sizes { sequences, input, recurrent, units, projected, .. } = sizes;
+        if !buffers_fit(sizes, limits) {
+            return None;
+        }
+        let quads = if sequences > 4 { 2 } else { 1 };
+        let tiles = sequences.div_ceil(4 * quads);
+        let (of_units, slices) = step_shape(units, input + recurrent, tiles, limits);
+        let projection = if projected { units.div_ceil(4) * quads } else { 0 };
+        let iterations = (input.div_ceil(slices) + recurrent.div_ceil(slices) + 5 * slices).max(projection);
+        let groups = units.div_ceil(of_units).max(recurrent.div_ceil(of_units * slices));
+        if iterations > ITERATIONS || tiles > limits.workgroups || groups > limits.workgroups {
+            return None;
+        }
+        let form = Form::Step { units: of_units as u32, slices: slices as u32 };
+        let tiling = Tiling { workgroup: (of_units * slices) as u32, quads: quads as u32, form };
+        Some(Plan { tiling, steps: 1 })
+    }
+}
+
+/// Whether the kernels' indices and the device's bindings hold every buffer of a run.
+fn buffers_fit(sizes: Sizes, limits: &Limits) -> bool {
+    let Sizes { sequences, timesteps, input, recurrent, units, gates, .. } = sizes;
+    let binding = limits.binding_bytes.min(u32::MAX as usize);
+    let fits = |factors: [usize; 3]| {
+        let bytes = factors.into_iter().try_fold(1usize, usize::checked_mul);
+        bytes.is_some_and(|bytes| bytes <= binding)
+    };
+    let widest = input.max(recurrent).max(if gates { 4 * units } else { units });
+    let padded = units.next_multiple_of(4);
+    fits([sequences, timesteps, widest * size_of::<f32>()])
+        && fits([input + recurrent + 2, units, VEC4_BYTES])
+        && fits([input + 2 * recurrent + 2, padded, VEC4_BYTES])
+        && fits([tiles(sequences), 2 * recurrent + units + padded, VEC4_BYTES])
+}
+
+/// Tiles of four sequences in the kernels' state: always a multiple of four, as a workgroup may take so many.
+pub(crate) fn tiles(sequences: usize) -> usize {
+    sequences.div_ceil(16).saturating_mul(4)
+}
+
+/// Units and slices of a workgroup of the step kernel.
+fn step_shape(units: usize, rows: usize, tiles: usize, limits: &Limits) -> (usize, usize) {
+    if limits.is_software {
+        // Few cores, and wide vectors along the units.
+        return (units.next_power_of_two().clamp(8, 32).min(limits.workgroup_size), 1);
+    }
+    // Some 256 workgroups of 256 keep a large GPU busy; a warp reads the weights of 32 units in one go.
+    let of_units = 32.min(limits.workgroup_size);
+    let most = (limits.workgroup_size.min(256) / of_units).max(1);
+    let mut slices = 1;
+    while slices < most && units.div_ceil(of_units) * tiles * slices < 2048 && rows / slices > 32 {
+        slices *= 2;
+    }
+    (of_units, slices)
+}
+
+/// Whether a run that fits both kernels is faster step by step.
+///
+/// On a GPU, reasoned and not measured: a dispatch costs some microseconds, in which an invocation goes through about a
+/// thousand weights. Where a workgroup has more of them to go through at each step, and there are too few workgroups to
+/// keep a GPU busy otherwise, the step is better shared out among many.
+fn prefers_steps(sizes: Sizes, limits: &Limits, whole: &Plan) -> bool {
+    let Tiling { workgroup, quads, .. } = whole.tiling;
+    let workgroups = sizes.sequences.div_ceil(4 * quads as usize);
+    let weights = (sizes.input + sizes.recurrent) * sizes.units.div_ceil(workgroup as usize);
+    !limits.is_software && workgroups < 64 && weights > 1024
 }
 
 #[cfg(test)]
@@ -113,44 +225,74 @@ mod tests {
         }
     }
 
+    fn sizes(sequences: usize, input: usize, units: usize) -> Sizes {
+        Sizes { sequences, timesteps: 10, input, recurrent: units, units, projected: false, gates: false }
+    }
+
     #[test]
-    fn workgroup_memory_decides_the_tile_and_the_route() {
-        let sizes = |units| Sizes { sequences: 32, timesteps: 10, input: 23, units, gates: false };
-        let choose = |units| Plan::choose(sizes(units), &limits(true)).map(|plan| plan.tiling);
-        assert_eq!(choose(100), Some(Tiling { workgroup: 32, quads: 2, shared: 256 }));
-        assert_eq!(choose(488), Some(Tiling { workgroup: 32, quads: 2, shared: 1023 }));
-        assert_eq!(choose(489), Some(Tiling { workgroup: 32, quads: 1, shared: 512 }));
-        assert_eq!(choose(1000), Some(Tiling { workgroup: 32, quads: 1, shared: 1023 }));
-        assert_eq!(choose(1001), None);
+    fn workgroup_memory_decides_the_tile_and_the_kernel() {
+        let whole = |units| Plan::whole_sequence(sizes(32, 23, units), &limits(true)).map(|plan| plan.tiling);
+        let tiling = |quads, shared| Some(Tiling { workgroup: 32, quads, form: Form::Sequence { shared } });
+        assert_eq!(whole(100), tiling(2, 256));
+        assert_eq!(whole(488), tiling(2, 1023));
+        assert_eq!(whole(489), tiling(1, 512));
+        assert_eq!(whole(1000), tiling(1, 1023));
+        assert_eq!(whole(1001), None);
+        let chosen = Plan::choose(sizes(32, 23, 1001), &limits(true)).unwrap();
+        assert!(matches!(chosen.tiling.form, Form::Step { .. }));
+        assert_eq!(chosen.steps, 1);
+        // A projection narrows h, and rows with it.
+        let projected = Sizes { recurrent: 100, projected: true, ..sizes(32, 23, 1001) };
+        assert!(Plan::whole_sequence(projected, &limits(true)).is_some());
     }
 
     #[test]
     fn a_gpu_takes_small_tiles_until_it_is_full() {
-        let choose = |sequences, units| {
-            Plan::choose(Sizes { sequences, timesteps: 10, input: 8, units, gates: false }, &limits(false))
-                .unwrap()
-                .tiling
-        };
-        assert_eq!((choose(32, 100).quads, choose(32, 100).workgroup), (1, 128));
-        assert_eq!((choose(4096, 300).quads, choose(4096, 300).workgroup), (2, 256));
+        let whole = |sequences, units| Plan::whole_sequence(sizes(sequences, 8, units), &limits(false)).unwrap().tiling;
+        assert_eq!((whole(32, 100).quads, whole(32, 100).workgroup), (1, 128));
+        assert_eq!((whole(4096, 300).quads, whole(4096, 300).workgroup), (2, 256));
     }
 
     #[test]
-    fn buffers_beyond_a_binding_take_the_other_route() {
-        let huge = Sizes { sequences: 1 << 20, timesteps: 1 << 20, input: 4, units: 4, gates: false };
-        assert_eq!(Plan::choose(huge, &limits(false)), None);
-        let overflowing = Sizes { sequences: usize::MAX, timesteps: 2, input: 4, units: 4, gates: false };
-        assert_eq!(Plan::choose(overflowing, &limits(false)), None);
-        let many = Sizes { sequences: 5 << 20, timesteps: 1, input: 1, units: 1, gates: false };
-        assert_eq!(Plan::choose(many, &limits(false)), None, "too many workgroups");
+    fn buffers_beyond_a_binding_take_operations() {
+        let choose = |sizes| Plan::choose(sizes, &limits(false));
+        assert_eq!(choose(Sizes { timesteps: 1 << 20, ..sizes(1 << 20, 4, 4) }), None);
+        assert_eq!(choose(Sizes { timesteps: 2, ..sizes(usize::MAX, 4, 4) }), None);
+        let wide = Sizes { timesteps: 1, ..sizes(1, 1, 3000) };
+        assert_eq!(choose(wide), None, "the weights");
+        assert!(choose(Sizes { timesteps: 1, ..sizes(1, 1, 2000) }).is_some());
+    }
+
+    #[test]
+    fn more_workgroups_than_a_device_has_take_another_kernel_or_none() {
+        let few = Limits { workgroups: 3, ..limits(true) };
+        assert!(Plan::whole_sequence(sizes(24, 5, 8), &few).is_some());
+        assert_eq!(Plan::whole_sequence(sizes(25, 5, 8), &few), None);
+        assert_eq!(Plan::step_by_step(sizes(25, 5, 8), &few), None);
+        assert_eq!(Plan::step_by_step(sizes(1, 5, 97), &few), None);
     }
 
     #[test]
     fn a_step_of_many_iterations_takes_a_wider_workgroup() {
-        let large = Limits { workgroup_bytes: 64 << 10, ..limits(true) };
-        let sizes = Sizes { sequences: 4, timesteps: 10, input: 1000, units: 2000, gates: false };
-        let plan = Plan::choose(sizes, &large).unwrap();
+        let large = Limits { workgroup_bytes: 128 << 10, binding_bytes: 1 << 30, ..limits(true) };
+        let sizes = sizes(4, 2000, 4000);
+        let plan = Plan::whole_sequence(sizes, &large).unwrap();
         assert_eq!((plan.tiling.workgroup, plan.steps), (128, 1));
-        assert_eq!(Plan::choose(sizes, &Limits { workgroup_size: 32, ..large }), None);
+        assert_eq!(Plan::whole_sequence(sizes, &Limits { workgroup_size: 32, ..large }), None);
+    }
+
+    #[test]
+    fn tiles_are_a_multiple_of_four() {
+        assert_eq!([0, 1, 4, 8, 9, 16, 17, 33].map(tiles), [0, 4, 4, 4, 4, 4, 8, 12]);
+        assert!(tiles(usize::MAX) > 1 << 60);
+    }
+
+    #[test]
+    fn a_tiling_says_what_a_workgroup_does() {
+        let plan = Plan::whole_sequence(sizes(32, 23, 100), &limits(true)).unwrap();
+        assert_eq!(plan.tiling.to_string(), "sequence kernel, 8 sequences a workgroup of 32");
+        let form = Form::Step { units: 32, slices: 8 };
+        let tiling = Tiling { workgroup: 256, quads: 1, form };
+        assert_eq!(tiling.to_string(), "step kernel, 4 sequences and 32 units a workgroup of 8 x 32");
     }
 }

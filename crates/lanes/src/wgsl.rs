@@ -1,18 +1,20 @@
-//! The kernels of the top-level folder `kernels` as Burn's runtime takes them: source, identity, parameters.
+//! The LSTM kernels of the top-level folder `kernels` as Burn's runtime takes them: source, identity, parameters.
 
 use burn_cubecl::cubecl::prelude::KernelId;
 use burn_cubecl::template::{KernelSource, SourceTemplate};
 use lstm::Activation;
 
-use crate::tiling::Tiling;
+use crate::tiling::{Form, Tiling};
 
 const ACTIVATIONS: &str = include_str!("../../../kernels/activations.wgsl");
 const ACTIVATE: &str = include_str!("../../../kernels/activate.wgsl");
+const FRAME: &str = include_str!("../../../kernels/frame.wgsl");
 const SEQUENCE: &str = include_str!("../../../kernels/sequence.wgsl");
+const STEP: &str = include_str!("../../../kernels/step.wgsl");
 const KERAS_LSTM: &str = include_str!("../../../kernels/keras_lstm.wgsl");
 const TF1_LSTM: &str = include_str!("../../../kernels/tf1_lstm.wgsl");
 
-/// A sequence kernel: which cell it computes.
+/// Whose arithmetic a kernel follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cell {
     /// `keras_lstm.wgsl`
@@ -21,10 +23,20 @@ pub(crate) enum Cell {
     Tf1,
 }
 
-/// A sequence kernel with its constants.
+/// What a cell has besides its kernel and bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Parts {
+    pub(crate) peepholes: bool,
+    pub(crate) projection: bool,
+    pub(crate) cell_clip: bool,
+    pub(crate) projection_clip: bool,
+}
+
+/// The kernel of a cell, with its constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SequenceKernel {
+pub(crate) struct LstmKernel {
     pub(crate) cell: Cell,
+    pub(crate) parts: Parts,
     pub(crate) tiling: Tiling,
     /// φ
     pub(crate) activation: Activation,
@@ -32,23 +44,44 @@ pub(crate) struct SequenceKernel {
     pub(crate) recurrent_activation: Activation,
 }
 
-impl SequenceKernel {
+impl LstmKernel {
     fn text(self) -> String {
-        let Tiling { workgroup, quads, shared } = self.tiling;
+        let Tiling { workgroup, quads, form } = self.tiling;
         let cell = match self.cell {
             Cell::Keras => KERAS_LSTM,
             Cell::Tf1 => TF1_LSTM,
         };
-        let (phi, rho) = (code(self.activation), code(self.recurrent_activation));
-        let constants = format!(
-            "const WORKGROUP: u32 = {workgroup}u;\nconst QUADS: u32 = {quads}u;\nconst SHARED: u32 = {shared}u;\n\
-             const PHI: u32 = {phi}u;\nconst RHO: u32 = {rho}u;\n"
-        );
-        [&constants, ACTIVATIONS, SEQUENCE, cell].concat()
+        let Parts { peepholes, projection, cell_clip, projection_clip } = self.parts;
+        let mut constants = vec![
+            ("WORKGROUP", workgroup),
+            ("QUADS", quads),
+            ("PHI", code(self.activation)),
+            ("RHO", code(self.recurrent_activation)),
+            ("PEEPHOLES", peepholes.into()),
+            ("PROJECTED", projection.into()),
+            ("CELL_CLIP", cell_clip.into()),
+            ("PROJECTION_CLIP", projection_clip.into()),
+        ];
+        let route = match form {
+            Form::Sequence { shared } => {
+                constants.push(("SHARED", shared));
+                SEQUENCE
+            }
+            Form::Step { units, slices } => {
+                constants.extend([("UNITS", units), ("SLICES", slices)]);
+                STEP
+            }
+        };
+        [&constant_lines(&constants), ACTIVATIONS, FRAME, route, cell].concat()
     }
 }
 
-impl KernelSource for SequenceKernel {
+/// The lines that set a kernel's constants.
+pub(crate) fn constant_lines(constants: &[(&str, u32)]) -> String {
+    constants.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n")).collect()
+}
+
+impl KernelSource for LstmKernel {
     fn source(&self) -> SourceTemplate {
         SourceTemplate::new(self.text())
     }
@@ -73,8 +106,7 @@ impl ActivateKernel {
     pub(crate) const ELEMENTS: usize = 4;
 
     fn text(self) -> String {
-        let constants =
-            format!("const WORKGROUP: u32 = {}u;\nconst PHI: u32 = {}u;\n", ActivateKernel::WORKGROUP, code(self.0));
+        let constants = constant_lines(&[("WORKGROUP", ActivateKernel::WORKGROUP), ("PHI", code(self.0))]);
         [&constants, ACTIVATIONS, ACTIVATE].concat()
     }
 }
@@ -109,16 +141,18 @@ pub(crate) fn code(activation: Activation) -> u32 {
     }
 }
 
-/// `Parameters` of `sequence.wgsl`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct SequenceParameters {
+/// `Parameters` of `frame.wgsl`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct LstmParameters {
     /// Sequences in the batch.
     pub(crate) sequences: u32,
     /// Steps of the longest sequence.
     pub(crate) timesteps: u32,
     /// Width of the input.
     pub(crate) input: u32,
-    /// Width of the state.
+    /// Width of h.
+    pub(crate) recurrent: u32,
+    /// Width of c.
     pub(crate) units: u32,
     /// Read last step first.
     pub(crate) backward: bool,
@@ -126,32 +160,47 @@ pub(crate) struct SequenceParameters {
     pub(crate) first_step: u32,
     /// Steps of the dispatch.
     pub(crate) steps: u32,
+    /// The dispatch projects what the units show.
+    pub(crate) project: bool,
     /// Write the gates too.
     pub(crate) record_gates: bool,
-    /// Added to the forget gate, in the TF1 kernel.
+    /// Added to the forget gate, in a TF1 cell.
     pub(crate) forget_bias: f32,
+    /// Of c, where the kernel has that part.
+    pub(crate) cell_clip: f32,
+    /// Of a projected h, where the kernel has that part.
+    pub(crate) projection_clip: f32,
 }
 
-impl SequenceParameters {
+impl LstmParameters {
     /// The fields in the order of the WGSL struct, four bytes each.
-    fn words(&self) -> [(&'static str, u32); 9] {
+    fn words(&self) -> [(&'static str, u32); 13] {
         [
             ("sequences", self.sequences),
             ("timesteps", self.timesteps),
             ("input", self.input),
+            ("recurrent", self.recurrent),
             ("units", self.units),
             ("backward", u32::from(self.backward)),
             ("first_step", self.first_step),
             ("steps", self.steps),
+            ("project", u32::from(self.project)),
             ("record_gates", u32::from(self.record_gates)),
             ("forget_bias", self.forget_bias.to_bits()),
+            ("cell_clip", self.cell_clip.to_bits()),
+            ("projection_clip", self.projection_clip.to_bits()),
         ]
     }
 
     /// The struct as the kernel reads it.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.words().iter().flat_map(|(_, word)| word.to_ne_bytes()).collect()
+        bytes_of(&self.words())
     }
+}
+
+/// A struct of four-byte fields as a kernel reads it.
+pub(crate) fn bytes_of(words: &[(&'static str, u32)]) -> Vec<u8> {
+    words.iter().flat_map(|(_, word)| word.to_ne_bytes()).collect()
 }
 
 /// `Parameters` of `activate.wgsl`.
@@ -166,15 +215,15 @@ impl ActivateParameters {
 
     /// The struct as the kernel reads it.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.words().iter().flat_map(|(_, word)| word.to_ne_bytes()).collect()
+        bytes_of(&self.words())
     }
 }
 
 /// How many buffers the host binds, and which of them the kernel writes: `sequence_op.rs` binds in this order.
-pub(crate) const SEQUENCE_BINDINGS: [(&str, bool); 8] = [
+pub(crate) const LSTM_BINDINGS: [(&str, bool); 8] = [
     ("x", false),
     ("weights", false),
-    ("initial", false),
+    ("state", true),
     ("lengths", false),
     ("h_trace", true),
     ("c_trace", true),
@@ -187,88 +236,41 @@ pub(crate) const ACTIVATE_BINDINGS: [(&str, bool); 3] = [("x", false), ("y", tru
 
 #[cfg(test)]
 mod tests {
-    use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
-    use naga::{AddressSpace, Module, TypeInner};
-
     use super::*;
+    use crate::shader_test::{check, parse, workgroup_bytes};
 
-    fn tilings() -> Vec<Tiling> {
-        [(32, 2, 1023), (256, 1, 64)].map(|(workgroup, quads, shared)| Tiling { workgroup, quads, shared }).to_vec()
+    fn tilings() -> [Tiling; 4] {
+        [
+            Tiling { workgroup: 32, quads: 2, form: Form::Sequence { shared: 1023 } },
+            Tiling { workgroup: 256, quads: 1, form: Form::Sequence { shared: 64 } },
+            Tiling { workgroup: 32, quads: 2, form: Form::Step { units: 32, slices: 1 } },
+            Tiling { workgroup: 256, quads: 1, form: Form::Step { units: 32, slices: 8 } },
+        ]
     }
 
-    fn sequence_kernels() -> Vec<SequenceKernel> {
-        let both = [Cell::Keras, Cell::Tf1];
-        both.iter()
-            .flat_map(|cell| {
-                tilings().into_iter().map(|tiling| SequenceKernel {
-                    cell: *cell,
-                    tiling,
-                    activation: Activation::Tanh,
-                    recurrent_activation: Activation::Sigmoid,
-                })
+    /// Both cells on both routes, and the TF1 cell with everything it may have.
+    fn kernels() -> Vec<LstmKernel> {
+        let all = Parts { peepholes: true, projection: true, cell_clip: true, projection_clip: true };
+        let cells = [(Cell::Keras, Parts::default()), (Cell::Tf1, Parts::default()), (Cell::Tf1, all)];
+        let of_cell = |(cell, parts)| {
+            tilings().map(|tiling| LstmKernel {
+                cell,
+                parts,
+                tiling,
+                activation: Activation::Tanh,
+                recurrent_activation: Activation::Sigmoid,
             })
-            .collect()
-    }
-
-    fn valid(text: &str) -> (Module, ModuleInfo) {
-        let module = naga::front::wgsl::parse_str(text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(text)));
-        // No capability beyond WebGPU's own: the kernels must run anywhere.
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
-            .validate(&module)
-            .unwrap_or_else(|e| panic!("{}", e.emit_to_string(text)));
-        (module, info)
-    }
-
-    fn check(text: &str, workgroup: u32, bindings: &[(&str, bool)], parameters: &[(&'static str, u32)]) {
-        let (module, info) = valid(text);
-        let [entry] = module.entry_points.as_slice() else { panic!("one entry point") };
-        assert_eq!((entry.name.as_str(), entry.workgroup_size), ("main", [workgroup, 1, 1]));
-
-        let uses = info.get_entry_point(0);
-        let mut found = vec![];
-        for (handle, variable) in module.global_variables.iter() {
-            let Some(binding) = &variable.binding else { continue };
-            let name = variable.name.clone().unwrap();
-            // Two tensors may lie in one buffer, which then has to have one kind of access.
-            let AddressSpace::Storage { access } = variable.space else { panic!("{name} is not a storage buffer") };
-            assert!(
-                access.contains(naga::StorageAccess::LOAD | naga::StorageAccess::STORE),
-                "{name} is not read_write"
-            );
-            assert!(!uses[handle].is_empty(), "{name} is not used, so an automatic layout would leave it out");
-            assert_eq!(binding.group, 0);
-            found.push((binding.binding, name.clone(), uses[handle].contains(GlobalUse::WRITE)));
-            if name == "parameters" {
-                let TypeInner::Struct { members, span } = &module.types[variable.ty].inner else { panic!("a struct") };
-                let host: Vec<_> = parameters.iter().enumerate().map(|(i, (name, _))| (*name, 4 * i as u32)).collect();
-                let kernel: Vec<_> = members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset)).collect();
-                assert_eq!(kernel, host);
-                assert_eq!(*span as usize, 4 * parameters.len());
-            }
-        }
-        found.sort();
-        let host: Vec<_> =
-            bindings.iter().enumerate().map(|(i, (name, written))| (i as u32, (*name).to_owned(), *written)).collect();
-        assert_eq!(found, host);
+        };
+        cells.into_iter().flat_map(of_cell).collect()
     }
 
     #[test]
-    fn sequence_kernels_agree_with_the_host() {
-        let parameters = SequenceParameters {
-            sequences: 1,
-            timesteps: 2,
-            input: 3,
-            units: 4,
-            backward: true,
-            first_step: 5,
-            steps: 6,
-            record_gates: true,
-            forget_bias: 1.0,
-        };
-        assert_eq!(parameters.bytes().len(), 36);
-        assert_eq!(parameters.bytes()[32..], 1.0f32.to_ne_bytes());
-        for kernel in sequence_kernels() {
-            check(&kernel.text(), kernel.tiling.workgroup, &SEQUENCE_BINDINGS, &parameters.words());
+    fn lstm_kernels_agree_with_the_host() {
+        let parameters = LstmParameters { forget_bias: 1.0, ..LstmParameters::default() };
+        assert_eq!(parameters.bytes().len(), 52);
+        assert_eq!(parameters.bytes()[40..44], 1.0f32.to_ne_bytes());
+        for kernel in kernels() {
+            check(&kernel.text(), kernel.tiling.workgroup, &LSTM_BINDINGS, &parameters.words());
         }
     }
 
@@ -282,8 +284,19 @@ mod tests {
     }
 
     #[test]
+    fn every_constant_is_part_of_the_identity() {
+        let texts: Vec<String> = kernels().iter().map(|k| k.text()).collect();
+        let ids: Vec<String> = kernels().iter().map(|k| format!("{:?}", k.id())).collect();
+        for a in 0..texts.len() {
+            for b in 0..a {
+                assert_eq!(texts[a] == texts[b], ids[a] == ids[b], "{} and {}", ids[a], ids[b]);
+            }
+        }
+    }
+
+    #[test]
     fn activation_codes_are_the_constants_of_the_same_name() {
-        let (module, _) = valid(&ActivateKernel(Activation::Tanh).text());
+        let (module, _) = parse(&ActivateKernel(Activation::Tanh).text());
         for activation in Activation::ALL {
             let mut name = String::new();
             for letter in format!("{activation:?}").chars() {
@@ -301,15 +314,13 @@ mod tests {
 
     #[test]
     fn workgroup_memory_is_what_the_tiling_reserves() {
-        for kernel in sequence_kernels() {
-            let (module, _) = valid(&kernel.text());
-            let bytes: u32 = module
-                .global_variables
-                .iter()
-                .filter(|(_, v)| v.space == AddressSpace::WorkGroup)
-                .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()))
-                .sum();
-            let reserved = kernel.tiling.shared * 16;
+        for kernel in kernels() {
+            let bytes = workgroup_bytes(&kernel.text());
+            let reserved = 16
+                * match kernel.tiling.form {
+                    Form::Sequence { shared } => shared,
+                    Form::Step { .. } => kernel.tiling.workgroup,
+                };
             assert!(bytes > reserved && bytes <= reserved + 16, "{bytes} for {reserved}");
         }
     }

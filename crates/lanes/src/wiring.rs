@@ -8,6 +8,7 @@ use lstm::{Batch, CellTrace, KerasCell, Merge, Network, State, Tf1Cell, Trace};
 use ndarray::{Array2, Array3};
 use parity::LaneError;
 
+use crate::draw::Drawn;
 use crate::{Device, Route};
 
 /// The widths of a cell.
@@ -74,8 +75,74 @@ impl Steps {
     }
 }
 
-/// Runs `network` on `device` with `cell` computing one cell: from x `[sequences, timesteps, input]`, the initial
-/// state, and whether the sequence is read last step first, to what it computed and what the next cell reads
+/// What a cell is told of the batch, besides its input and where it starts.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    pub(crate) sequences: usize,
+    pub(crate) timesteps: usize,
+    /// Valid steps of each sequence; `None` when all are valid.
+    pub(crate) lengths: Option<&'a [usize]>,
+    pub(crate) record_gates: bool,
+}
+
+impl<'a> Run<'a> {
+    fn of(batch: &'a Batch) -> Run<'a> {
+        let (sequences, timesteps) = (batch.sequences(), batch.timesteps());
+        Run { sequences, timesteps, lengths: batch.lengths.as_deref(), record_gates: batch.record_gates }
+    }
+
+    pub(crate) fn is_valid(&self, sequence: usize, step: usize) -> bool {
+        self.lengths.is_none_or(|lengths| step < lengths[sequence])
+    }
+
+    /// Valid steps of each sequence as the kernels read them.
+    pub(crate) fn kernel_lengths(&self) -> Vec<u32> {
+        match self.lengths {
+            Some(lengths) => lengths.iter().map(|length| *length as u32).collect(),
+            None => vec![self.timesteps as u32; self.sequences],
+        }
+    }
+}
+
+/// The states that cells start from.
+#[derive(Clone, Copy)]
+pub(crate) enum Starts<'a> {
+    /// One per cell.
+    Given(&'a [State]),
+    /// Drawn on the device.
+    Drawn(&'a Drawn),
+}
+
+/// The state that one cell starts from.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a> {
+    /// h and c.
+    Given(&'a State),
+    /// Those of the cell of this number, drawn on the device.
+    Drawn(&'a Drawn, usize),
+}
+
+impl Starts<'_> {
+    fn of_cell(&self, cell: usize) -> Start<'_> {
+        match self {
+            Starts::Given(states) => Start::Given(&states[cell]),
+            Starts::Drawn(drawn) => Start::Drawn(drawn, cell),
+        }
+    }
+}
+
+impl Start<'_> {
+    /// h and c, for tensor operations.
+    pub(crate) fn given(&self) -> Result<&State, String> {
+        match self {
+            Start::Given(state) => Ok(state),
+            Start::Drawn(..) => Err("states are drawn on the device for kernels alone".to_owned()),
+        }
+    }
+}
+
+/// Runs `network` on `device` with `cell` computing one cell: from x `[sequences, timesteps, input]`, where it starts,
+/// the batch, and whether the sequence is read last step first, to what it computed and what the next cell reads
 /// `[sequences, timesteps, output]`.
 ///
 /// Burn reports some failures of a device by panicking; those come back as errors too.
@@ -84,17 +151,15 @@ pub(crate) fn run<C: Widths>(
     device: &Device,
     network: &Network<C>,
     batch: &Batch,
-    cell: impl Fn(&C, Tensor<3>, &State, bool) -> Result<(Steps, Tensor<3>), String>,
+    cell: impl Fn(&C, Tensor<3>, Start<'_>, &Run<'_>, bool) -> Result<(Steps, Tensor<3>), String>,
 ) -> Result<Trace<f32>, LaneError> {
     check(network, batch)?;
     let attempt = || -> Result<Trace<f32>, String> {
         let (sequences, timesteps, input) = batch.x.dim();
         let x = TensorData::new(batch.x.iter().copied().collect::<Vec<f32>>(), [sequences, timesteps, input]);
         let x = Tensor::<3>::from_data(x, device.burn());
-        let mut walk = Walk { batch, device, cell, steps: vec![] };
-        let output = walk.network(network, x, false)?;
-        let cells = walk
-            .steps
+        let (steps, output) = on_device(device, network, x, Starts::Given(&batch.initial), Run::of(batch), cell)?;
+        let cells = steps
             .into_iter()
             .map(|Steps { h, c, gates }| {
                 Ok(CellTrace { h: read(h)?, c: read(c)?, gates: gates.map(read).transpose()? })
@@ -102,12 +167,35 @@ pub(crate) fn run<C: Widths>(
             .collect::<Result<_, String>>()?;
         Ok(Trace { cells, output: read(output)? })
     };
-    let result = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| Err(panic_message(panic)));
-    result.map_err(|message| LaneError::Device { lane: lane.to_owned(), device: device.info().name.clone(), message })
+    guarded(attempt).map_err(|message| failed(lane, device, message))
+}
+
+/// The same from inputs that lie on the device, with all results left there: every cell's, and the network's output.
+pub(crate) fn on_device<C>(
+    device: &Device,
+    network: &Network<C>,
+    x: Tensor<3>,
+    starts: Starts<'_>,
+    run: Run<'_>,
+    cell: impl Fn(&C, Tensor<3>, Start<'_>, &Run<'_>, bool) -> Result<(Steps, Tensor<3>), String>,
+) -> Result<(Vec<Steps>, Tensor<3>), String> {
+    let mut walk = Walk { run, starts, device, cell, steps: vec![] };
+    let output = walk.network(network, x, false)?;
+    Ok((walk.steps, output))
+}
+
+/// Burn reports some failures of a device by panicking.
+pub(crate) fn guarded<T>(attempt: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| Err(panic_message(panic)))
+}
+
+pub(crate) fn failed(lane: &str, device: &Device, message: String) -> LaneError {
+    LaneError::Device { lane: lane.to_owned(), device: device.info().name.clone(), message }
 }
 
 struct Walk<'a, F> {
-    batch: &'a Batch,
+    run: Run<'a>,
+    starts: Starts<'a>,
     device: &'a Device,
     cell: F,
     /// Of the cells so far.
@@ -118,11 +206,12 @@ impl<F> Walk<'_, F> {
     /// Inputs and outputs are in the order of the steps, whichever way a part reads.
     fn network<C>(&mut self, network: &Network<C>, x: Tensor<3>, backward: bool) -> Result<Tensor<3>, String>
     where
-        F: Fn(&C, Tensor<3>, &State, bool) -> Result<(Steps, Tensor<3>), String>,
+        F: Fn(&C, Tensor<3>, Start<'_>, &Run<'_>, bool) -> Result<(Steps, Tensor<3>), String>,
     {
         match network {
             Network::Cell(cell) => {
-                let (steps, output) = (self.cell)(cell, x, &self.batch.initial[self.steps.len()], backward)?;
+                let start = self.starts.of_cell(self.steps.len());
+                let (steps, output) = (self.cell)(cell, x, start, &self.run, backward)?;
                 self.steps.push(steps);
                 Ok(output)
             }
@@ -139,11 +228,11 @@ impl<F> Walk<'_, F> {
             }
             Network::Residual(part) => {
                 let output = self.network(part, x.clone(), backward)?;
-                Ok(match &self.batch.lengths {
+                Ok(match self.run.lengths {
                     None => output + x,
                     // Past a sequence's end the output stays zero, whatever the input is there: it may be NaN.
                     Some(lengths) => {
-                        let ended = past_end(lengths, self.batch.timesteps(), self.device).expand(x.dims());
+                        let ended = past_end(lengths, self.run.timesteps, self.device).expand(x.dims());
                         output + x.mask_fill(ended, 0.0)
                     }
                 })
@@ -231,19 +320,6 @@ fn shape<T>(what: impl Into<String>, expected: Vec<usize>, found: Vec<usize>) ->
     Err(LaneError::Shape { what: what.into(), expected, found })
 }
 
-/// Whether the batch asks for the gates.
-pub(crate) fn wants_gates(batch: &Batch) -> bool {
-    batch.record_gates
-}
-
-/// Valid steps of each sequence as the kernels read them.
-pub(crate) fn lengths(batch: &Batch) -> Vec<u32> {
-    match &batch.lengths {
-        Some(lengths) => lengths.iter().map(|length| *length as u32).collect(),
-        None => vec![batch.timesteps() as u32; batch.sequences()],
-    }
-}
-
 /// `[sequences, timesteps, 1]`: whether a step lies past its sequence's end.
 fn past_end(lengths: &[usize], timesteps: usize, device: &Device) -> Tensor<3, Bool> {
     let values: Vec<bool> = lengths.iter().flat_map(|length| (0..timesteps).map(move |t| t >= *length)).collect();
@@ -254,7 +330,8 @@ fn past_end(lengths: &[usize], timesteps: usize, device: &Device) -> Tensor<3, B
 pub(crate) fn route_name(route: Route, device: &Device) -> &'static str {
     match route {
         Route::Operations => "tensor operations",
-        Route::Kernel => "sequence kernel",
+        Route::StepKernel => "step kernel",
+        Route::Kernel | Route::SequenceKernel => "sequence kernel",
         Route::Auto if device.limits().is_some() => "sequence kernel",
         Route::Auto => "tensor operations",
     }

@@ -12,6 +12,9 @@ use crate::{args, certificate};
 
 /// The smallest part that shows the gravest reason, as the bytes of its file; or why there is none.
 pub(crate) fn smallest(args: &args::Verify, judged: &Judged) -> Result<Result<Vec<u8>, String>, CliError> {
+    if judged.compared.batches.is_empty() {
+        return Ok(Err("the run was too large to be judged as a whole: fewer --sequences or more --memory".to_owned()));
+    }
     let arguments = certificate::arguments(args)?;
     let mut too_large = None;
     for part in parts(args, judged).filter(|part| part.inputs.fit(&part.truth).is_ok()) {

@@ -1,7 +1,8 @@
 //! From what was measured to what is printed of it.
 
 use super::{
-    At, ByQuantity, Carried, Heat, Kill, Local, SmallestChange, Timestep, VerifiedLstm, WeightTensor, Weights,
+    At, ByQuantity, Carried, Heat, Kill, Local, Screened, ScreenedStep, SmallestChange, Timestep, VerifiedLstm,
+    WeightTensor, Weights,
 };
 
 impl ByQuantity {
@@ -60,6 +61,41 @@ impl From<&parity::StepReport> for Timestep {
     }
 }
 
+impl Screened {
+    /// Of one cell, from every step of it.
+    pub fn new(steps: &[parity::apart::StepApart], sequences: usize, judged: usize) -> Screened {
+        let timesteps: Vec<ScreenedStep> = steps.iter().enumerate().map(|(t, step)| screened_step(t, step)).collect();
+        Screened {
+            sequences,
+            judged,
+            compared: steps.iter().map(|s| s.states().count).sum(),
+            non_finite: timesteps.iter().map(|s| s.non_finite).sum(),
+            max_abs: timesteps.iter().fold(0.0, |m: f64, s| m.max(s.max_abs)),
+            timesteps,
+        }
+    }
+}
+
+fn screened_step(t: usize, step: &parity::apart::StepApart) -> ScreenedStep {
+    let states = step.states();
+    let state = if states.abs == step.h.abs { "h" } else { "c" };
+    ScreenedStep {
+        t,
+        max_abs: states.max_abs(),
+        max_rel: states.max_rel(),
+        max_ulp: states.max_ulp(),
+        non_finite: states.non_finite,
+        at: states.abs.map(|seen| At {
+            state: state.to_owned(),
+            sequence: seen.sequence,
+            unit: seen.unit,
+            expected: seen.tf1.into(),
+            found: seen.keras.into(),
+            oracle: None,
+        }),
+    }
+}
+
 impl From<&parity::CellReport> for VerifiedLstm {
     fn from(cell: &parity::CellReport) -> VerifiedLstm {
         let largest = |values: &mut dyn Iterator<Item = f64>| {
@@ -115,6 +151,7 @@ impl From<&parity::CellReport> for VerifiedLstm {
                 invisible: s.invisible,
             }),
             diagnosis: vec![],
+            screened: None,
             heat: cell.heat.as_ref().map(|heat| Heat {
                 sequence: heat.sequence,
                 values: heat.apart.rows().into_iter().map(|row| row.to_vec()).collect(),

@@ -19,6 +19,6 @@ pub use suite::{
     SuiteDivergence, SuiteFile, SuiteShard, Timings,
 };
 pub use verify::{
-    At, ByQuantity, Carried, Diagnosis, FileDigest, Heat, Inputs, Kill, Local, Reason, Settings, SmallestChange,
-    Timestep, VerifiedLstm, Verify, WeightTensor, Weights,
+    At, ByQuantity, Carried, Diagnosis, FileDigest, Heat, Inputs, Kill, Local, Reason, Screened, ScreenedStep,
+    Settings, SmallestChange, Timestep, VerifiedLstm, Verify, WeightTensor, Weights,
 };

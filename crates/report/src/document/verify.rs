@@ -34,6 +34,9 @@ pub struct Settings {
     pub sequences: usize,
     /// Steps of each.
     pub timesteps: usize,
+    /// How many of them were judged against the oracle, where that is not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judged: Option<usize>,
     /// Seed of the inputs.
     pub seed: u64,
     /// The lanes that ran, TF1's first.
@@ -120,9 +123,46 @@ pub struct VerifiedLstm {
     pub smallest_change: Option<SmallestChange>,
     /// What explains a failure, best first.
     pub diagnosis: Vec<Diagnosis>,
+    /// The lanes over all sequences, where only some were judged; what stands above is of those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub screened: Option<Screened>,
     /// For the picture alone: too much for a JSON document.
     #[serde(skip)]
     pub heat: Option<Heat>,
+}
+
+/// Both lanes over all sequences of a run, of which only some were judged against the oracle.
+#[derive(Clone, Debug, Serialize)]
+pub struct Screened {
+    /// Sequences that ran through both lanes.
+    pub sequences: usize,
+    /// Sequences that were judged against the oracle.
+    pub judged: usize,
+    /// Values of h and c compared between the lanes.
+    pub compared: u64,
+    /// Values that were not finite.
+    pub non_finite: u64,
+    /// Largest |Δ| between the lanes, over all steps.
+    pub max_abs: f64,
+    /// Every step.
+    pub timesteps: Vec<ScreenedStep>,
+}
+
+/// One step of one LSTM over all sequences, h and c together.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScreenedStep {
+    /// The step, from 0.
+    pub t: usize,
+    /// Largest |Δ| between the lanes.
+    pub max_abs: f64,
+    /// Largest relative Δ.
+    pub max_rel: f64,
+    /// Largest distance in representable f32 values.
+    pub max_ulp: u64,
+    /// Values that were not finite.
+    pub non_finite: u64,
+    /// Where the largest |Δ| is: the TF1 lane's value is the one expected.
+    pub at: Option<At>,
 }
 
 /// Divergence of the lanes' h in one sequence.

@@ -119,6 +119,16 @@ fn details(out: &mut String, lstm: &VerifiedLstm) {
     for setting in &lstm.weights.settings {
         say(&format!("setting: {}", printable(setting)));
     }
+    if let Some(screened) = &lstm.screened {
+        let furthest = screened.timesteps.iter().reduce(|a, b| if b.max_abs > a.max_abs { b } else { a });
+        let at = furthest.and_then(|step| Some((step.t, step.at.as_ref()?)));
+        let at = at.map_or_else(String::new, |(t, at)| {
+            format!(", at step {t}, {} of sequence {}, unit {}", at.state, at.sequence, at.unit)
+        });
+        let (n, apart) = (screened.sequences, screened.max_abs);
+        say(&format!("all {n} sequences: lanes at most {apart:.2e} apart{at}"));
+        say(&format!("what is said besides is of the {} judged", screened.judged));
+    }
     let all = &lstm.timesteps;
     if let Some((t, at)) = worst(all, |t| t.local.ratio).and_then(|t| Some((t, t.local.at.as_ref()?))) {
         say(&format!(
@@ -163,7 +173,12 @@ fn compared(out: &mut String, document: &Verify, style: Style) {
     say("lanes", &s.lanes.join(", "));
     let (n, steps) = (s.sequences, s.timesteps);
     match &document.inputs.recorded {
-        None => say("inputs", &format!("{n} random sequences of {steps} steps, seed {}", s.seed)),
+        None => {
+            say("inputs", &format!("{n} random sequences of {steps} steps, seed {}", s.seed));
+            if let Some(judged) = s.judged {
+                say("", &format!("all through both lanes, {judged} of them judged against the oracle"));
+            }
+        }
         Some(file) => say("inputs", &format!("{n} sequences of up to {steps} steps from {}", printable(&file.path))),
     }
     let budgets: Vec<String> = ["sigmoid", "tanh"]

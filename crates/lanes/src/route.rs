@@ -1,0 +1,62 @@
+//! Which way a lane computes a cell.
+
+use std::fmt;
+
+use crate::Device;
+use crate::tiling::{Plan, Sizes, Tiling};
+
+/// How a lane is to compute a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Route {
+    /// A kernel where the device takes one and the run fits it, else tensor operations.
+    #[default]
+    Auto,
+    /// Burn's tensor operations, step by step.
+    Operations,
+    /// The kernel that is the faster one at this size, or an error.
+    Kernel,
+    /// The kernel that computes whole sequences in one workgroup, or an error.
+    SequenceKernel,
+    /// The kernel that computes one step a dispatch, or an error.
+    StepKernel,
+}
+
+/// How a lane does compute a cell of some size on its device. Its [`Display`](fmt::Display) says it in words, with the
+/// sizes of a workgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen(pub(crate) Option<Tiling>);
+
+impl Chosen {
+    /// Whether a kernel computes it.
+    pub fn is_kernel(self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(tiling) => tiling.fmt(f),
+            None => f.write_str("tensor operations"),
+        }
+    }
+}
+
+/// The plan of a kernel for a run, in the words of [`Route`]: `None` means tensor operations. A cell that is `normalised`
+/// has what the kernels lack.
+pub(crate) fn plan(route: Route, normalised: bool, sizes: Sizes, device: &Device) -> Result<Option<Plan>, String> {
+    let choose = match route {
+        Route::Operations => return Ok(None),
+        Route::Auto | Route::Kernel => Plan::choose,
+        Route::SequenceKernel => Plan::whole_sequence,
+        Route::StepKernel => Plan::step_by_step,
+    };
+    let plan = device.limits().filter(|_| !normalised).and_then(|limits| choose(sizes, limits));
+    match plan {
+        Some(plan) => Ok(Some(plan)),
+        None if route == Route::Auto => Ok(None),
+        None if device.limits().is_none() => Err("the kernels need a wgpu device".to_owned()),
+        None if normalised => Err("the kernels have no layer normalisation".to_owned()),
+        None => Err(format!("the kernel does not fit this device: {sizes:?}")),
+    }
+}

@@ -1,0 +1,235 @@
+// What all LSTM kernels share: parameters, state, and the way from four sequences at a time to the traces.
+//
+// Four sequences make one vec4, and a workgroup computes 4 x QUADS of them. h and c lie in `state`, as vec4 over the
+// sequences of a tile, from dispatch to dispatch: so a long sequence can be cut into several dispatches, and must be.
+// lavapipe ends all loops of an invocation without a word after 65535 iterations, counted over all of them (Mesa,
+// LP_MAX_TGSI_LOOP_ITERATIONS), and other drivers reset a GPU that is busy for seconds.
+//
+// Comes after activations.wgsl and lines that set WORKGROUP, QUADS (1, 2 or 4), the codes of the activations, PHI and RHO,
+// and 1 or 0 for what a cell has: PEEPHOLES, PROJECTED, CELL_CLIP, PROJECTION_CLIP. They are constants and not
+// parameters because a software adapter, which cannot know that all invocations agree on a value from memory, would
+// compute all ten activations and select. A cell's file follows with
+//
+//   place           in which order steps are read
+//   preactivations  the products, in the order in which the cell adds them
+//   finish          gates and state
+//
+// and before it the file of a route, with what these call: of_x and of_h.
+
+struct Parameters {
+    sequences: u32,
+    timesteps: u32,
+    input: u32,
+    recurrent: u32,  // width of h: the units, or what they are projected to
+    units: u32,
+    backward: u32,  // 1: last step first
+    first_step: u32,  // the steps of this dispatch, in the order of reading
+    steps: u32,
+    project: u32,  // 1: this dispatch makes h from the output of the units (step by step)
+    record_gates: u32,  // 1: write gates_trace
+    forget_bias: f32,
+    cell_clip: f32,
+    projection_clip: f32,
+}
+
+@group(0) @binding(0) var<storage, read_write> x: array<f32>;  // in  [sequences, timesteps, input]
+// in, one after the other:
+//   [input + recurrent + 1, units]     the four gates of one unit side by side in the order of the cell's columns;
+//                                      rows of the input, of h, and the bias
+//   [units]                            with PEEPHOLES: from c to the input, forget and output gate, and 0
+//   [(units + 3) / 4, recurrent]       with PROJECTED: the weights of four units side by side, zero past the last
+@group(0) @binding(1) var<storage, read_write> weights: array<vec4<f32>>;
+// in and out, one after the other, for a multiple of four tiles of four sequences each:
+//   [2, tiles, recurrent]              h before even steps (in), before odd steps
+//   [tiles, units]                     c (in)
+//   [tiles, units rounded up to 4]     with PROJECTED: the output of the units, zero past the last (in)
+@group(0) @binding(2) var<storage, read_write> state: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> lengths: array<u32>;  // in  [sequences]
+@group(0) @binding(4) var<storage, read_write> h_trace: array<f32>;  // out [sequences, timesteps, recurrent]
+@group(0) @binding(5) var<storage, read_write> c_trace: array<f32>;  // out [sequences, timesteps, units]
+// out [sequences, timesteps, 4 units]: the gates after their activations, in blocks i, j, f, o; with record_gates = 0
+// one element that is left alone
+@group(0) @binding(6) var<storage, read_write> gates_trace: array<f32>;
+@group(0) @binding(7) var<storage, read_write> parameters: Parameters;  // in
+
+// Where one step of the loop stands in one sequence.
+struct Place {
+    at: u32,      // step of the input that is read, and of the traces that is written
+    valid: bool,  // it lies before the sequence's end
+}
+
+// Where an invocation is: its first sequence, the step in the order of reading, and which rows it adds up.
+struct Here {
+    first: u32,
+    step: u32,
+    slice: u32,
+}
+
+// Pre-activations of the four gates, in the order of the cell's columns, each for four sequences.
+struct Gates {
+    first: vec4<f32>,
+    second: vec4<f32>,
+    third: vec4<f32>,
+    fourth: vec4<f32>,
+}
+
+// Those of a workgroup's sequences: the second four with QUADS > 1, the others with QUADS = 4.
+struct Tile {
+    a: Gates,
+    b: Gates,
+    c: Gates,
+    d: Gates,
+}
+
+fn accumulate(sum: Gates, w: vec4<f32>, v: vec4<f32>) -> Gates {
+    return Gates(sum.first + w.x * v, sum.second + w.y * v, sum.third + w.z * v, sum.fourth + w.w * v);
+}
+
+fn add(a: Gates, b: Gates) -> Gates {
+    return Gates(a.first + b.first, a.second + b.second, a.third + b.third, a.fourth + b.fourth);
+}
+
+fn add_tiles(a: Tile, b: Tile) -> Tile {
+    return Tile(add(a.a, b.a), add(a.b, b.b), add(a.c, b.c), add(a.d, b.d));
+}
+
+// NaN stays NaN.
+fn clip(v: vec4<f32>, bound: f32) -> vec4<f32> {
+    return keep_nan(clamp(v, vec4(-bound), vec4(bound)), v);
+}
+
+// The row of weights after those of the input and of h.
+fn bias_of(unit: u32) -> vec4<f32> {
+    return weights[(parameters.input + parameters.recurrent) * parameters.units + unit];
+}
+
+fn peepholes_of(unit: u32) -> vec4<f32> {
+    return weights[(parameters.input + parameters.recurrent + 1u) * parameters.units + unit];
+}
+
+fn tiles() -> u32 {
+    return (parameters.sequences + 15u) / 16u * 4u;
+}
+
+// Where h before a step is; h after it is where the next step looks.
+fn h_index(first: u32, step: u32, row: u32) -> u32 {
+    return ((step & 1u) * tiles() + first / 4u) * parameters.recurrent + row;
+}
+
+fn c_index(first: u32, unit: u32) -> u32 {
+    return 2u * tiles() * parameters.recurrent + first / 4u * parameters.units + unit;
+}
+
+fn shown_index(first: u32, unit: u32) -> u32 {
+    let padded = (parameters.units + 3u) / 4u * 4u;
+    return tiles() * (2u * parameters.recurrent + parameters.units) + first / 4u * padded + unit;
+}
+
+fn place_of(sequence: u32, step: u32) -> Place {
+    if (sequence < parameters.sequences) {
+        return place(lengths[sequence], step);
+    }
+    return Place(0u, false);
+}
+
+// Which of the four sequences from `first` have not ended.
+fn valid_quad(first: u32, step: u32) -> vec4<bool> {
+    return vec4(
+        place_of(first, step).valid,
+        place_of(first + 1u, step).valid,
+        place_of(first + 2u, step).valid,
+        place_of(first + 3u, step).valid,
+    );
+}
+
+// Past a sequence's end the traces are zero: written here too, so that every element of them is.
+fn trace_h(sequence: u32, step: u32, row: u32, h: f32) {
+    if (sequence < parameters.sequences) {
+        let p = place_of(sequence, step);
+        h_trace[(sequence * parameters.timesteps + p.at) * parameters.recurrent + row] = select(0.0, h, p.valid);
+    }
+}
+
+fn trace_c(sequence: u32, step: u32, unit: u32, c: f32) {
+    if (sequence < parameters.sequences) {
+        let p = place_of(sequence, step);
+        c_trace[(sequence * parameters.timesteps + p.at) * parameters.units + unit] = select(0.0, c, p.valid);
+    }
+}
+
+fn trace_gates(sequence: u32, step: u32, unit: u32, i: f32, j: f32, f: f32, o: f32) {
+    if (sequence < parameters.sequences) {
+        let p = place_of(sequence, step);
+        let units = parameters.units;
+        let at = (sequence * parameters.timesteps + p.at) * 4u * units + unit;
+        gates_trace[at] = select(0.0, i, p.valid);
+        gates_trace[at + units] = select(0.0, j, p.valid);
+        gates_trace[at + 2u * units] = select(0.0, f, p.valid);
+        gates_trace[at + 3u * units] = select(0.0, o, p.valid);
+    }
+}
+
+// A new h of the four sequences from `first`; a sequence that has ended holds its own.
+fn store_h(first: u32, step: u32, row: u32, h: vec4<f32>) {
+    let held = state[h_index(first, step, row)];
+    state[h_index(first, step + 1u, row)] = select(held, h, valid_quad(first, step));
+    trace_h(first, step, row, h.x);
+    trace_h(first + 1u, step, row, h.y);
+    trace_h(first + 2u, step, row, h.z);
+    trace_h(first + 3u, step, row, h.w);
+}
+
+// The new c of a unit, and its output, which is h unless it is projected.
+fn store(first: u32, step: u32, unit: u32, shown: vec4<f32>, c: vec4<f32>) {
+    let at = c_index(first, unit);
+    state[at] = select(state[at], c, valid_quad(first, step));
+    trace_c(first, step, unit, c.x);
+    trace_c(first + 1u, step, unit, c.y);
+    trace_c(first + 2u, step, unit, c.z);
+    trace_c(first + 3u, step, unit, c.w);
+    if (PROJECTED == 1u) {
+        state[shown_index(first, unit)] = shown;
+    } else {
+        store_h(first, step, unit, shown);
+    }
+}
+
+// The gates of the four sequences from `first`, if they are asked for.
+fn store_gates(first: u32, step: u32, unit: u32, i: vec4<f32>, j: vec4<f32>, f: vec4<f32>, o: vec4<f32>) {
+    if (parameters.record_gates == 1u) {
+        trace_gates(first, step, unit, i.x, j.x, f.x, o.x);
+        trace_gates(first + 1u, step, unit, i.y, j.y, f.y, o.y);
+        trace_gates(first + 2u, step, unit, i.z, j.z, f.z, o.z);
+        trace_gates(first + 3u, step, unit, i.w, j.w, f.w, o.w);
+    }
+}
+
+// All of a workgroup's sequences from their pre-activations.
+fn finish_tile(here: Here, unit: u32, z: Tile) {
+    finish(here.first, here.step, unit, z.a);
+    if (QUADS > 1u) {
+        finish(here.first + 4u, here.step, unit, z.b);
+    }
+    if (QUADS > 2u) {
+        finish(here.first + 8u, here.step, unit, z.c);
+        finish(here.first + 12u, here.step, unit, z.d);
+    }
+}
+
+// One element of h from the output of all units, for the four sequences from `first`.
+fn project(first: u32, step: u32, row: u32) {
+    let start = (parameters.input + parameters.recurrent + 1u + PEEPHOLES) * parameters.units;
+    var h = vec4<f32>();
+    for (var unit = 0u; unit < parameters.units; unit += 4u) {
+        let w = weights[start + unit / 4u * parameters.recurrent + row];
+        let shown = shown_index(first, unit);
+        h += w.x * state[shown];
+        h += w.y * state[shown + 1u];
+        h += w.z * state[shown + 2u];
+        h += w.w * state[shown + 3u];
+    }
+    if (PROJECTION_CLIP == 1u) {
+        h = clip(h, parameters.projection_clip);
+    }
+    store_h(first, step, row, h);
+}
