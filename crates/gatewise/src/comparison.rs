@@ -1,7 +1,7 @@
 //! Running the comparison of every network, and what the user asks for beyond the derived rule.
 
 use lstm::{Activation, Batch};
-use parity::outputs::OutputReport;
+use parity::outputs::{Explanation, OutputReport};
 use parity::{ActivationBudget, CellReport, Lanes, Reason, Verdict};
 
 use crate::candidate::Candidate;
@@ -10,7 +10,8 @@ use crate::source::Subject;
 
 /// The activation functions that will run.
 pub(crate) fn functions(subjects: &[Subject], candidates: &[Candidate]) -> Vec<Activation> {
-    let mut used: Vec<Activation> = subjects.iter().flat_map(|s| s.truth.cells()).map(|c| c.activation).collect();
+    let truths = subjects.iter().flat_map(|s| s.truth.cells());
+    let mut used: Vec<Activation> = truths.flat_map(|c| [c.activation, c.recurrent_activation]).collect();
     for cell in candidates.iter().flat_map(|c| c.network.cells()) {
         used.extend([cell.activation, cell.recurrent_activation]);
     }
@@ -95,21 +96,40 @@ pub(crate) fn beyond(atol: Option<f64>, rtol: Option<f64>, max_abs: f64, max_rel
     require("absolute", "atol", atol, max_abs).or_else(|| require("relative", "rtol", rtol, max_rel))
 }
 
-/// What recorded outputs say against the checkpoint; `None` if they agree with the truth.
-pub(crate) fn recorded_outputs(network: &str, report: &OutputReport) -> Option<Reason> {
+/// What recorded outputs say against the checkpoint, whose cells have these names; `None` if they agree with the truth.
+pub(crate) fn recorded_outputs(network: &str, names: &[String], report: &OutputReport) -> Option<Reason> {
+    let reason = |verdict, text| Some(Reason { verdict, cell: network.to_owned(), text });
     if report.within() {
-        return None;
+        let text = "the recorded outputs y say nothing: right runs are apart from the first step".to_owned();
+        return report.says_nothing().then(|| reason(Verdict::Inconclusive, text)).flatten();
     }
     let mut text = format!(
-        "the recorded outputs y are {:.2e} from the truth, where {:.2e} is allowed",
-        report.distance, report.allowed
+        "the recorded outputs y are {:.2e} from the truth at step {}, where {:.2e} is allowed",
+        report.distance, report.step, report.allowed
     );
     // A mistake explains them only if what remains is rounding.
-    text += &match report.explanations.first().filter(|(_, residual)| *residual <= report.allowed) {
-        Some((fault, residual)) => {
-            format!("; {} explains them, to within {residual:.2e}: {}", fault.name(), fault.describe())
+    text += &match report.explanations.first().filter(|best| best.residual <= report.allowed) {
+        Some(Explanation { fault, cell, residual }) => {
+            let place = match cell.and_then(|index| names.get(index)) {
+                Some(name) => format!(" in {name}"),
+                None if names.len() > 1 => " in every cell".to_owned(),
+                None => String::new(),
+            };
+            format!("; {}{place} explains them, to within {residual:.2e}: {}", fault.name(), fault.describe())
         }
         None => "; no single known mistake explains them".to_owned(),
     };
-    Some(Reason { verdict: Verdict::Fail, cell: network.to_owned(), text })
+    reason(Verdict::Fail, text)
+}
+
+/// What recorded outputs that agree with the truth say for the checkpoint.
+pub(crate) fn recorded_outputs_agree(report: &OutputReport) -> String {
+    let mut text = format!(
+        "the recorded outputs y agree with the truth: nearest to the limit at step {}, {:.2e} apart where {:.2e} is allowed",
+        report.step, report.distance, report.allowed
+    );
+    if report.unjudged > 0 {
+        text += &format!("; at {} steps right runs are anywhere, and y says nothing", report.unjudged);
+    }
+    text
 }

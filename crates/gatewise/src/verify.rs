@@ -119,12 +119,10 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
     notes.extend(note);
     if let (Some(y), [subject], [batch]) = (&y, &subjects[..], &batches[..]) {
         let report = parity::outputs::judge(&subject.truth, batch, y, &keras, &check.budget, args.seed)?;
-        match comparison::recorded_outputs(&subject.name, &report) {
+        let names: Vec<String> = subject.found.cells().iter().map(|c| c.name.clone()).collect();
+        match comparison::recorded_outputs(&subject.name, &names, &report) {
             Some(reason) => reasons.push(reason),
-            None => notes.push(format!(
-                "the recorded outputs y agree with the truth: at most {:.2e} apart, where {:.2e} is allowed",
-                report.distance, report.allowed
-            )),
+            None => notes.push(comparison::recorded_outputs_agree(&report)),
         }
     }
     verdict = reasons.iter().map(|r| r.verdict).fold(verdict, Verdict::max);

@@ -148,6 +148,44 @@ mod tests {
     }
 
     #[test]
+    fn each_matrix_of_a_cudnn_layer_is_read_the_other_way_round_and_its_biases_add_up() {
+        // Three inputs, two units; hundreds are the gate, the rest counts the gate's bytes in their order.
+        let kernel = Array2::from_shape_fn((5, 8), |(row, column)| (100 * (column / 2) + 2 * row + column % 2) as f64);
+        let biases = Array1::from_iter((0..16).map(|k| if k < 8 { 1.0 } else { f64::from(k) }));
+        let (found, bias) = cudnn_layer(&kernel, &biases, 3);
+        // [units, rows] laid over the bytes 0…5 is [[0, 1, 2], [3, 4, 5]], over 6…9 [[6, 7], [8, 9]].
+        let one = array![[0.0, 3.0], [1.0, 4.0], [2.0, 5.0], [6.0, 8.0], [7.0, 9.0]];
+        for gate in 0..4 {
+            let block = found.slice(s![.., 2 * gate..2 * gate + 2]);
+            assert_eq!(block, &one + 100.0 * gate as f64, "gate {gate}");
+        }
+        assert_eq!(bias, Array1::from_iter((9..17).map(f64::from)));
+    }
+
+    #[test]
+    fn groups_of_several_units_and_inputs_of_another_width() {
+        // Two groups of two units, one input and three recurrent rows each.
+        let group = |g: usize| Array2::from_shape_fn((4, 8), |(r, c)| (1000 * (g + 1) + 10 * r + c) as f64);
+        let found = grouped(&[group(0), group(1)], 2, 6, 4);
+        assert_eq!(found.dim(), (8, 16));
+        for ((row, column), value) in found.indexed_iter() {
+            let (row_of, r) = if row < 2 { (row, 0) } else { ((row - 2) / 3, 1 + (row - 2) % 3) };
+            let (gate, unit) = (column / 4, column % 4);
+            let expected = if unit / 2 == row_of { group(row_of)[[r, 2 * gate + unit % 2]] } else { 0.0 };
+            assert_eq!(*value, expected, "{row}, {column}");
+        }
+    }
+
+    #[test]
+    fn a_coupled_cell_of_several_units_keeps_its_blocks() {
+        let kernel = array![[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]];
+        let w = coupled(&kernel, &array![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], None, 0.0);
+        assert_eq!(w.kernel, array![[-3.0, -4.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]);
+        assert_eq!(w.bias, array![-3.0, -4.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(w.peepholes, None);
+    }
+
+    #[test]
     fn groups_stand_on_the_diagonal_gate_by_gate() {
         // Two groups of one unit, each with one input row and one recurrent row; hundreds are the group.
         let group = |g: f64| array![[1.0, 2.0, 3.0, 4.0], [11.0, 12.0, 13.0, 14.0]] + 100.0 * g;

@@ -4,10 +4,12 @@
 
 mod found;
 
+use std::collections::BTreeSet;
+
 use golden::{Case, cell_cases};
 use lstm::detect::{Given, LoadError, detect, load};
 use lstm::oracle::Arithmetic;
-use lstm::{CellTrace, Direction, Network, Tf1Cell, oracle};
+use lstm::{CellTrace, Direction, Network, Tf1Cell, convert, oracle};
 use ndarray::{Array2, Array3, ArrayD, Axis, concatenate};
 use tf_checkpoint::Checkpoint;
 
@@ -79,6 +81,24 @@ fn a_slightly_wrong_cell_is_far_from_tensorflow() {
         plant(cell);
         let far = distance(&case, &network);
         assert!(far > 1e-11, "{name}: {far:e}");
+    }
+}
+
+/// What is refused, and why, is the same with and without having read the weights.
+#[test]
+fn a_refusal_needs_no_weights() {
+    let mut refused = BTreeSet::new();
+    for case in cell_cases() {
+        let (found, loaded) = (found::network(&case), weights(&case));
+        for (found, loaded) in found.cells().into_iter().zip(loaded.cells()) {
+            let why = convert::refusal_of(found);
+            assert_eq!(why, convert::representable(loaded).err(), "{}", case.name);
+            refused.insert(why.map_or("not refused".to_owned(), |why| why.to_string()));
+        }
+    }
+    let words = refused.into_iter().collect::<Vec<_>>().join("; ");
+    for word in ["not refused", "peephole", "normalises", "clips its cell state", "clips its projected output"] {
+        assert!(words.contains(word), "no case is refused for {word:?}: {words}");
     }
 }
 

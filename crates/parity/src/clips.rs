@@ -80,3 +80,69 @@ pub(crate) fn of(network: &Network<Tf1Cell>, batch: &Batch, truth: &oracle::Trut
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lstm::State;
+    use ndarray::{Array1, Array2, Array3, array};
+
+    /// One unit whose state grows by one a step, nearly: its input and forget gates are open, its candidate is 1.
+    fn counter() -> Tf1Cell {
+        let bias = Array1::from(vec![40.0, 20.0, 40.0, 40.0]);
+        Tf1Cell::new(Array2::zeros((2, 4)), bias).unwrap()
+    }
+
+    fn used(cells: Vec<Tf1Cell>, start: f32) -> Vec<Vec<ClipUse>> {
+        let initial = cells.iter().map(|_| State { h: Array2::zeros((2, 1)), c: Array2::from_elem((2, 1), start) });
+        let batch = Batch {
+            initial: initial.collect(),
+            x: Array3::zeros((2, 5, 1)),
+            lengths: Some(vec![3, 2]),
+            record_gates: true,
+        };
+        let network = Network::Stack(cells.into_iter().map(Network::Cell).collect());
+        of(&network, &batch, &oracle::run(&network, &batch))
+    }
+
+    #[test]
+    fn a_clip_is_reached_where_a_value_lies_at_it() {
+        let clipped = |limit: f32| Tf1Cell { cell_clip: Some(limit), ..counter() };
+        let found = used(vec![counter(), clipped(3.5), clipped(2.5)], 0.0);
+        assert!(found[0].is_empty());
+        for (found, limit, reached) in [(&found[1], 3.5, false), (&found[2], 2.5, true)] {
+            let [found] = found[..] else { panic!("{found:?}") };
+            assert_eq!((found.what, found.limit, found.reached), (Clipped::State, limit, reached));
+            // Steps past the end, at which the state would be 4 and 5, do not count.
+            assert!((found.largest - 3.0).abs() < 1e-6, "{}", found.largest);
+        }
+        assert!(used(vec![counter(), counter()], 0.0).iter().all(Vec::is_empty));
+        // A state of exactly −2 is at the limit.
+        let still = Tf1Cell { bias: Array1::from(vec![-900.0, 0.0, 900.0, 0.0]), ..clipped(2.0) };
+        assert!(used(vec![still.clone()], -2.0)[0][0].reached);
+        assert!(!used(vec![still], -1.75)[0][0].reached);
+        let nan = Tf1Cell { bias: Array1::from(vec![f32::NAN; 4]), ..clipped(2.0) };
+        assert!(used(vec![nan], 0.0)[0][0].reached, "what is not a number may have been clipped");
+    }
+
+    #[test]
+    fn both_clips_of_a_projected_cell_are_told() {
+        let cell = Tf1Cell { projection: Some(array![[-2.0]]), cell_clip: Some(5.0), ..counter() };
+        let cell = Tf1Cell { projection_clip: Some(1.5), ..cell };
+        let found = used(vec![cell], 0.0).remove(0);
+        assert_eq!(
+            found.iter().map(|c| (c.what, c.reached)).collect::<Vec<_>>(),
+            [(Clipped::State, false), (Clipped::Output, true)]
+        );
+        assert!((found[1].largest - 2.0 * 3f64.tanh()).abs() < 1e-6);
+        assert_eq!(
+            found[0].note(),
+            "the cell clips its cell state to ±5, which a Keras LSTM does not; on these inputs it never exceeds 3.000, so \
+             the comparison holds for inputs like these only"
+        );
+        assert_eq!(
+            found[1].note(),
+            "the cell clips its projected output to ±1.5, and on these inputs it reaches 1.990 without"
+        );
+    }
+}

@@ -26,13 +26,14 @@ pub fn members(sequences: usize) -> usize {
 const STREAM: u32 = 1 << 28;
 const PARTS: u32 = 1 << 20;
 
+fn stream(member: usize, part: usize) -> u32 {
+    STREAM + member as u32 * PARTS + part as u32 % PARTS
+}
+
 /// Runs every member.
 pub fn run(network: &Network<Tf1Cell>, batch: &Batch, budget: &ActivationBudget, seed: u64) -> Vec<Trace<f64>> {
     let member = |member: usize| {
-        let arithmetic = |part: usize| {
-            let stream = STREAM + member as u32 * PARTS + part as u32 % PARTS;
-            Stochastic::new(Stream::new(seed, stream), budget)
-        };
+        let arithmetic = |part: usize| Stochastic::new(Stream::new(seed, stream(member, part)), budget);
         oracle::run_in_parts(network, batch, &arithmetic).trace
     };
     (0..members(batch.sequences())).map(member).collect()
@@ -174,6 +175,80 @@ mod tests {
         assert!(mean(&uniform).abs() < 0.02 && uniform.iter().all(|v| (-1.0..1.0).contains(v)));
         let heads = (0..n).filter(|_| a.coin()).count() as f64 / f64::from(n);
         assert!((heads - 0.5).abs() < 0.02);
+    }
+
+    #[test]
+    fn there_are_enough_runs_and_no_two_share_their_roundings() {
+        assert_eq!([1, 2, 5, 31, 32, 64].map(members), [32, 16, 7, 2, 1, 1]);
+        assert_eq!(members(0), 32);
+        assert_eq!(
+            [(0, 0), (0, 7), (1, 0), (31, 2)].map(|(m, p)| stream(m, p)),
+            [1 << 28, (1 << 28) + 7, (1 << 28) + (1 << 20), (1 << 28) + (31 << 20) + 2]
+        );
+        assert_eq!(stream(1, 1 << 20), stream(1, 0), "parts come round, and never into the next member");
+        let network = network(0.3);
+        let batch = draw(InputSpec { sequences: 5, timesteps: 3, seed: 0 }, &network);
+        let runs = run(&network, &batch, &ActivationBudget::new(|_| 4.0), 0);
+        assert_eq!(runs.len(), 7);
+        assert!((1..7).all(|k| runs[k] != runs[k - 1]));
+    }
+
+    #[test]
+    fn the_floor_is_the_farthest_member_at_each_step() {
+        let trace = |scale: f64| {
+            let of = |first: f64| {
+                ndarray::Array3::from_shape_fn((2, 3, 2), |(n, t, u)| scale * (first + (n * 100 + t * 10 + u) as f64))
+            };
+            let cell = |first| lstm::CellTrace { h: of(first), c: of(first + 1.0), gates: None };
+            Trace { cells: vec![cell(1.0), cell(5.0)], output: of(1.0) }
+        };
+        // Twice and half the truth: the first is farther, in the second unit of c in the second sequence.
+        let mut members = vec![trace(2.0), trace(0.5)];
+        assert_eq!(noise_floor(&members, &trace(1.0)), [[103.0, 113.0, 123.0], [107.0, 117.0, 127.0]]);
+        members[1].cells[1].h[[0, 1, 0]] = -985.0;
+        members[0].cells[0].c[[1, 2, 1]] = f64::NAN;
+        assert_eq!(noise_floor(&members, &trace(1.0)), [[103.0, 113.0, 122.0], [107.0, 1000.0, 127.0]]);
+    }
+
+    #[test]
+    fn sums_are_off_by_what_their_terms_call_for() {
+        let budget = ActivationBudget::new(|_| 4.0);
+        let mut a = Stochastic::new(Stream::new(4, 0), &budget);
+        // An exact multiple of 2⁻²⁰, so that rounding the sum itself adds next to nothing.
+        let (terms, squares) = (600, 1e8);
+        let errors: Vec<f64> = (0..20_000).map(|_| a.sum(1.0, squares, terms) - 1.0).collect();
+        let deviation = (errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64).sqrt();
+        let expected = UNIT_ROUNDOFF * (100.0 * squares).sqrt();
+        assert!((deviation / expected - 1.0).abs() < 0.03, "{deviation:e}, {expected:e}");
+        assert!((errors.iter().sum::<f64>() / errors.len() as f64).abs() < 0.05 * expected);
+        assert!(errors.iter().all(|e| f64::from((1.0 + e) as f32) == 1.0 + e), "rounded to f32");
+    }
+
+    #[test]
+    fn an_activation_is_off_by_up_to_a_quarter_of_its_budget() {
+        let budget = ActivationBudget::new(|a| if a == Activation::Tanh { 4096.0 } else { f64::NAN });
+        let mut a = Stochastic::new(Stream::new(4, 0), &budget);
+        let errors: Vec<f64> = (0..2000).map(|_| a.activate(Activation::Tanh, 0.5) - 0.5).collect();
+        let quarter = budget.at(Activation::Tanh, 0.5) / 4.0;
+        let ulp = 2f64.powi(-24);
+        let (least, most) = errors.iter().fold((0.0f64, 0.0f64), |(a, b), e| (a.min(*e), b.max(*e)));
+        assert!(most <= quarter + ulp && most > 0.98 * quarter, "{most:e} of {quarter:e}");
+        assert!(least >= -quarter - ulp && least < -0.98 * quarter, "{least:e} of {quarter:e}");
+        assert!(errors.iter().all(|e| f64::from((0.5 + e) as f32) == 0.5 + e), "rounded to f32");
+    }
+
+    #[test]
+    fn what_f32_does_not_reach_is_left_alone() {
+        let budget = ActivationBudget::new(|_| 4.0);
+        let mut a = Stochastic::new(Stream::new(0, 0), &budget);
+        assert_eq!((a.round(1e300), a.round(f64::NEG_INFINITY)), (1e300, f64::NEG_INFINITY));
+        // Nearest above and nearest below: both neighbours either way.
+        for value in [0.1, -0.1, 0.3, -0.3] {
+            let seen: Vec<f64> = (0..64).map(|_| a.round(value)).collect();
+            let low = seen.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = seen.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            assert!(low < value && value < high && (low as f32).next_up() == high as f32, "{low} {value} {high}");
+        }
     }
 
     #[test]

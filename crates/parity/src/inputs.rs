@@ -154,6 +154,24 @@ mod tests {
     /// Bit patterns of the first three inputs under seed 42: a change here makes old certificates unrepeatable.
     const GOLDEN: [u32; 3] = [0xBEA4_3626, 0xBF74_EF46, 0x3EC1_F59D];
 
+    /// FNV-1a over all numbers of a batch: regimes, lengths and the states of several cells, one of them projected.
+    #[test]
+    fn no_number_of_a_batch_ever_changes() {
+        let wide = Tf1Cell::new(Array2::zeros((13, 32)), Array1::zeros(32)).unwrap();
+        let projected =
+            Tf1Cell { kernel: Array2::zeros((11, 32)), projection: Some(Array2::zeros((8, 3))), ..wide.clone() };
+        let cells = [wide.clone(), projected, Tf1Cell { kernel: Array2::zeros((11, 32)), ..wide }];
+        let network = Network::Stack(cells.map(Network::Cell).to_vec());
+        let batch = draw(InputSpec { sequences: 13, timesteps: 25, seed: 42 << 32 | 1 }, &network);
+        let states = batch.initial.iter().flat_map(|s| s.h.iter().chain(&s.c));
+        let words = batch.x.iter().chain(states).map(|v| v.to_bits());
+        let lengths = batch.lengths.iter().flatten().map(|l| *l as u32);
+        let digest = words.chain(lengths).fold(0x811C_9DC5u32, |hash, word| {
+            word.to_le_bytes().into_iter().fold(hash, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+        });
+        assert_eq!(format!("{digest:08x}"), "7004a0f5");
+    }
+
     #[test]
     fn a_sequence_is_the_same_alone_and_among_others() {
         let spec = InputSpec { sequences: 24, timesteps: 2 * SEGMENT, seed: 3 };

@@ -1,5 +1,8 @@
 //! What a lane is: weights and inputs in, a trace out.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use lstm::{Batch, Network, Trace};
 use thiserror::Error;
 
@@ -14,6 +17,20 @@ pub trait Lane<C>: Sync {
     /// # Errors
     /// If the lane cannot run this network, or the device fails.
     fn run(&self, network: &Network<C>, batch: &Batch) -> Result<Trace<f32>, LaneError>;
+}
+
+/// Runs a lane. One that panics has failed like one that returns an error: neither may end the comparison without a
+/// verdict. (What it leaves behind is no concern of ours: weights and inputs are only lent to it.)
+pub(crate) fn run<C>(lane: &dyn Lane<C>, network: &Network<C>, batch: &Batch) -> Result<Trace<f32>, LaneError> {
+    let attempt = || lane.run(network, batch);
+    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
+        Err(LaneError::Panicked { lane: lane.name(), message: text_of(panic.as_ref()).to_owned() })
+    })
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }
 
 /// A lane could not produce a trace.
@@ -37,6 +54,14 @@ pub enum LaneError {
         /// The device's name.
         device: String,
         /// What the runtime said.
+        message: String,
+    },
+    /// The lane panicked.
+    #[error("{lane} panicked: {message}")]
+    Panicked {
+        /// The lane's name.
+        lane: String,
+        /// What it said.
         message: String,
     },
 }

@@ -9,14 +9,15 @@ use ndarray::{Array2, Array3, Axis};
 
 use crate::bound::{self, ActivationBudget, Bounded, LocalTruth};
 use crate::divergence::{PerQuantity, Place, Quantity};
-use crate::lane::{Lane, LaneError};
+use crate::lane::{self, Lane, LaneError};
 
 /// Local error of one lane at one step, over all sequences and units of one quantity.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LocalError {
     /// Largest |Δ| from the truth.
     pub max_abs: f64,
-    /// Largest |Δ| as a share of its bound: at most 1 for a right lane, but for a chance below 1e-7 per element.
+    /// Largest |Δ| as a share of its bound: at most 1 for a right lane, but for a chance below 1e-7 per element. Infinite
+    /// where there is no bound.
     pub ratio: f64,
     /// The bound where the ratio is largest.
     pub bound: f64,
@@ -44,7 +45,8 @@ impl LocalError {
         self.max_abs = self.max_abs.max(delta);
         // The smallest normal number stands for what a device that flushes subnormals may lose.
         let floor = f64::from(f32::MIN_POSITIVE);
-        let ratio = delta / (bound + floor);
+        // Where nothing bounds the error, nothing is shown by its size.
+        let ratio = if bound.is_finite() { delta / (bound + floor) } else { f64::INFINITY };
         if ratio > self.ratio || self.at.is_none() {
             self.ratio = ratio;
             self.bound = bound;
@@ -167,7 +169,7 @@ impl Points {
     /// # Errors
     /// If the lane fails.
     pub(crate) fn run<C: Clone>(&self, lane: &dyn Lane<C>, cell: &C) -> Result<Trace<f32>, LaneError> {
-        lane.run(&Network::Cell(cell.clone()), &self.batch())
+        lane::run(lane, &Network::Cell(cell.clone()), &self.batch())
     }
 
     /// Judges a lane's result against the truth, per step. `None` if anything is missing or misshapen.
@@ -239,6 +241,18 @@ mod tests {
             let mut e = LocalError::default();
             e.add(place(0.0, delta), 0.0, 0.0);
             assert_eq!((e.within(), e.worst_case_ratio <= 1.0), (within, within));
+        }
+    }
+
+    #[test]
+    fn nothing_is_within_a_bound_that_is_none() {
+        for bound in [f64::INFINITY, f64::NAN] {
+            let mut e = LocalError::default();
+            e.add(place(1.0, 1.0), 0.5, 2.0);
+            assert!(e.within());
+            e.add(place(1.0, 1.0), bound, bound);
+            e.add(place(1.0, 1.2), 0.5, 2.0);
+            assert!(!e.within() && e.ratio == f64::INFINITY && !e.bound.is_finite());
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::divergence::PerQuantity;
 use crate::local::LocalError;
+use crate::sensitivity::Kill;
 use crate::verify::{CellReport, Side, StepReport};
 
 /// The outcome of a verification.
@@ -106,9 +107,12 @@ fn judge(cell: &CellReport, trusted: bool) -> Vec<Reason> {
         say(Verdict::Inconclusive, format!("{who} with the oracle{how}; this device cannot be trusted"));
     }
     if tf1_right && cell.lane_failures.is_empty() {
-        if let Some(step) = cell.steps.iter().find(|s| !(empty(s) || s.keras_local.within())) {
+        let beyond = || cell.steps.iter().filter(|s| !(empty(s) || s.keras_local.within()));
+        // Where nothing bounds rounding, nothing is shown against the candidate either.
+        let shown = beyond().find(|s| bounded(&s.keras_local)).map(|step| (by_lanes, step));
+        if let Some((verdict, step)) = shown.or_else(|| Some((Verdict::Inconclusive, beyond().next()?))) {
             say(
-                by_lanes,
+                verdict,
                 format!("one step from the oracle's state, first at step {}: {}", step.t, exceeded(&step.keras_local)),
             );
         }
@@ -130,12 +134,13 @@ fn judge(cell: &CellReport, trusted: bool) -> Vec<Reason> {
             "running freely says nothing at any step: right runs are apart from the first".to_owned(),
         );
     }
-    let missed: Vec<&str> = cell.sensitivity.missed().map(|k| k.fault.name()).collect();
+    let names = |kills: &[&Kill]| kills.iter().map(|k| k.fault.name()).collect::<Vec<_>>().join(", ");
+    let (untried, missed): (Vec<&Kill>, Vec<&Kill>) = cell.sensitivity.missed().partition(|k| k.why.is_some());
     if !missed.is_empty() {
-        say(
-            Verdict::Inconclusive,
-            format!("these faults would not have been seen on this model: {}", missed.join(", ")),
-        );
+        say(Verdict::Inconclusive, format!("these faults would not have been seen on this model: {}", names(&missed)));
+    }
+    if let Some(why) = untried.first().and_then(|k| k.why.as_ref()) {
+        say(Verdict::Inconclusive, format!("these faults could not be tried: {}: {why}", names(&untried)));
     }
     if cell.sensitivity.kills.is_empty() {
         say(Verdict::Inconclusive, "no fault was tried, so a pass would mean nothing".to_owned());
@@ -147,6 +152,12 @@ fn judge(cell: &CellReport, trusted: bool) -> Vec<Reason> {
 /// is as it should be.
 fn empty(step: &StepReport) -> bool {
     step.carried.states().count == 0 && step.keras_local.0.iter().chain(&step.tf1_local.0).all(|e| e.count == 0)
+}
+
+/// Whether what goes beyond its bound most has one.
+fn bounded(errors: &PerQuantity<LocalError>) -> bool {
+    let worst = errors.worst().1;
+    worst.non_finite > 0 || worst.bound.is_finite()
 }
 
 /// The exact comparison.
@@ -179,6 +190,9 @@ fn exceeded(errors: &PerQuantity<LocalError>) -> String {
     }
     if error.non_finite > 0 {
         return format!("{} values of {quantity} are not finite{values}", error.non_finite);
+    }
+    if !error.bound.is_finite() {
+        return format!("nothing bounds what rounding may do to {quantity}{values}");
     }
     let beyond = if error.worst_case_ratio > 1.0 {
         format!("{:.2e} times what rounding can explain", error.ratio)

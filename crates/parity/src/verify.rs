@@ -9,7 +9,7 @@ use crate::clips::{self, ClipUse};
 use crate::divergence::PerQuantity;
 use crate::ensemble;
 use crate::heat::Heat;
-use crate::lane::{Lane, LaneError};
+use crate::lane::{self, Lane, LaneError};
 use crate::local::{LocalError, Points};
 use crate::projected::{self, keras_batch};
 use crate::sensitivity::{self, Sensitivity};
@@ -105,9 +105,10 @@ pub enum Side {
     Keras,
 }
 
-/// How many stages [`verify`] reports for a network of so many cells.
+/// How many stages [`verify`] reports for a network of so many cells: four for all of them together, and for each cell,
+/// one after the other, its comparison and then its kill table.
 pub fn stages(cells: usize) -> usize {
-    4 + cells
+    4 + 2 * cells
 }
 
 /// Runs the comparison of one network over `batch`, which must ask for gates. `seed` drives the ensemble of right runs;
@@ -128,7 +129,7 @@ pub fn verify(
             let clips = clips::of(subject.truth, batch, &truth);
             (truth, floor, clips)
         });
-        let tf1 = carried::check_trace(lanes.tf1.run(subject.truth, batch), subject.truth, batch);
+        let tf1 = carried::check_trace(lane::run(lanes.tf1, subject.truth, batch), subject.truth, batch);
         progress(1);
         let keras = run_keras(subject, lanes, batch);
         progress(2);
@@ -202,8 +203,12 @@ pub fn verify(
             .enumerate()
             .map(|(t, (carried, (tf1_local, keras_local)))| StepReport { t, carried, tf1_local, keras_local })
             .collect();
+        progress(stages(index) + 1);
         let others: Vec<(Fault, &KerasCell)> =
             sensitivity::mistaken_for(index, &subject.truth.placed_cells(), &expected);
+        let sensitivity =
+            sensitivity::measure((cell, &clips[index]), place, &others, lanes.keras, keras_points, keras_truth);
+        progress(stages(index + 1));
         reports.push(CellReport {
             name: subject.names[index].clone(),
             candidate: subject.candidate_names[index].clone(),
@@ -213,14 +218,7 @@ pub fn verify(
             weights: weights::compare(expected[index], candidate[index]).with(rewired.clone()),
             compared: steps.iter().map(|s| s.carried.states().count).sum(),
             expected: (points.rows.len() * (cell.units() + cell.recurrent_size())) as u64,
-            sensitivity: sensitivity::measure(
-                (cell, &clips[index]),
-                place,
-                &others,
-                lanes.keras,
-                keras_points,
-                keras_truth,
-            ),
+            sensitivity,
             clips: clips[index].clone(),
             degenerate: is_constant(&truth.trace.cells[index], batch),
             heat,
@@ -228,7 +226,6 @@ pub fn verify(
             batch_dependence,
             steps,
         });
-        progress(stages(index + 1));
     }
     reports
 }
@@ -236,7 +233,7 @@ pub fn verify(
 /// The candidate over a batch, or what went wrong.
 fn run_keras(subject: &Subject<'_>, lanes: Lanes<'_>, batch: &Batch) -> Result<Trace<f32>, String> {
     let batch = keras_batch(subject.candidate, batch)?;
-    carried::check_trace(lanes.keras.run(subject.candidate, &batch), subject.truth, &batch)
+    carried::check_trace(lane::run(lanes.keras, subject.candidate, &batch), subject.truth, &batch)
 }
 
 /// A whole sequence and one that ends early, as batches of their own.
@@ -252,7 +249,7 @@ type Alone = Vec<(usize, Result<Trace<f32>, String>)>;
 
 fn alone(subject: &Subject<'_>, lanes: Lanes<'_>, batch: &Batch) -> [Alone; 2] {
     let chosen = chosen(batch);
-    let tf1 = |b: &Batch| carried::check_trace(lanes.tf1.run(subject.truth, b), subject.truth, b);
+    let tf1 = |b: &Batch| carried::check_trace(lane::run(lanes.tf1, subject.truth, b), subject.truth, b);
     let keras = |b: &Batch| run_keras(subject, lanes, b);
     [chosen.iter().map(|(n, b)| (*n, tf1(b))).collect(), chosen.iter().map(|(n, b)| (*n, keras(b))).collect()]
 }

@@ -2,6 +2,7 @@
 
 mod plain;
 
+use lstm::fault::Fault;
 use lstm::{Batch, KerasCell, Network, Tf1Cell, Trace, convert};
 use ndarray::{Array1, Array2, Array3};
 use parity::{
@@ -29,11 +30,16 @@ fn network() -> Network<Tf1Cell> {
     Network::Cell(random_cell(5, 8, 0.6, 1))
 }
 
-fn run(network: &Network<Tf1Cell>, tf1: &dyn Lane<Tf1Cell>, keras: &dyn Lane<KerasCell>) -> Vec<CellReport> {
-    run_over(inputs::draw(InputSpec { sequences: 12, timesteps: 15, seed: 0 }, network), network, tf1, keras)
+fn batch(network: &Network<Tf1Cell>) -> Batch {
+    inputs::draw(InputSpec { sequences: 12, timesteps: 15, seed: 0 }, network)
 }
 
-fn run_over(
+fn run(network: &Network<Tf1Cell>, tf1: &dyn Lane<Tf1Cell>, keras: &dyn Lane<KerasCell>) -> Vec<CellReport> {
+    run_with(&ActivationBudget::new(|_| 4.0), batch(network), network, tf1, keras)
+}
+
+fn run_with(
+    budget: &ActivationBudget,
     batch: Batch,
     network: &Network<Tf1Cell>,
     tf1: &dyn Lane<Tf1Cell>,
@@ -44,7 +50,7 @@ fn run_over(
     let names: Vec<String> = (0..cells).map(|k| format!("cell {k}")).collect();
     let subject =
         Subject { truth: network, expected: &right, candidate: &right, names: names.clone(), candidate_names: names };
-    verify(&subject, Lanes { tf1, keras }, &batch, 0, &ActivationBudget::new(|_| 4.0), &|_| {})
+    verify(&subject, Lanes { tf1, keras }, &batch, 0, budget, &|_| {})
 }
 
 #[track_caller]
@@ -133,12 +139,12 @@ fn a_model_on_which_nothing_can_show() {
     assert_eq!(verdict, Verdict::Inconclusive, "{reasons:#?}");
     assert!(reasons.iter().any(|r| r.text.contains("would not have been seen")), "{reasons:#?}");
 
-    let mut batch = inputs::draw(InputSpec { sequences: 12, timesteps: 15, seed: 0 }, &dead);
+    let mut batch = batch(&dead);
     for state in &mut batch.initial {
         state.h.fill(0.0);
         state.c.fill(0.0);
     }
-    let (verdict, reasons) = conclude(&run_over(batch, &dead, &Plain, &Plain));
+    let (verdict, reasons) = conclude(&run_with(&ActivationBudget::new(|_| 4.0), batch, &dead, &Plain, &Plain));
     assert_eq!(verdict, Verdict::Inconclusive, "{reasons:#?}");
     assert!(reasons.iter().any(|r| r.text.contains("output never changes")), "{reasons:#?}");
 }
@@ -169,6 +175,59 @@ fn an_error_inside_a_lane() {
         Err(LaneError::Device { lane: "l".into(), device: "d".into(), message: "device lost".into() })
     });
     does_not_pass("TF1 lane", &broken, &Plain, "device lost");
+}
+
+#[test]
+fn a_panic_inside_a_lane() {
+    let panics =
+        Changed(|_: &Network<KerasCell>, _: Trace<f32>| -> Result<_, LaneError> { panic!("index out of bounds") });
+    does_not_pass("Keras lane", &Plain, &panics, "changed panicked: index out of bounds");
+    let panics = Changed(|_: &Network<Tf1Cell>, t: Trace<f32>| match t.cells[0].h.dim().0 {
+        1 => panic!("sequence {}", t.cells.len()),
+        _ => Ok(t),
+    });
+    does_not_pass("TF1 lane, only in some runs", &panics, &Plain, "run alone: changed panicked: sequence 1");
+    let panics = Changed(|_: &Network<KerasCell>, t: Trace<f32>| match t.cells[0].h.dim().1 {
+        1 => std::panic::panic_any(7),
+        _ => Ok(t),
+    });
+    does_not_pass("one step at a time", &Plain, &panics, "oracle's state: changed panicked: without a message");
+}
+
+/// A device that is lost while faults are tried has not shown every one of them.
+#[test]
+fn an_error_while_faults_are_tried() {
+    let network = network();
+    let right = convert::to_keras(network.cells()[0]).unwrap();
+    type Broken = fn(Trace<f32>) -> Result<Trace<f32>, LaneError>;
+    let ways: [Broken; 3] = [
+        |_| Err(LaneError::Device { lane: "l".into(), device: "d".into(), message: "device lost".into() }),
+        |_| panic!("device lost"),
+        |t| Ok(Trace { cells: vec![], ..t }),
+    ];
+    for broken in ways {
+        let lane = Changed(|found: &Network<KerasCell>, t| if *found.cells()[0] == right { Ok(t) } else { broken(t) });
+        let reasons = does_not_pass("lost", &Plain, &lane, "these faults could not be tried: forget-bias-missing, ");
+        assert_eq!((reasons.len(), reasons[0].verdict), (1, Verdict::Inconclusive), "{reasons:#?}");
+        let report = run(&network, &Plain, &lane).remove(0);
+        let kill = report.sensitivity.kills.iter().find(|k| k.fault == Fault::BiasMissing).unwrap();
+        assert_eq!((kill.detected, kill.margin), (Some(false), 0.0));
+        let why = kill.why.as_deref().unwrap();
+        assert!(why.contains("device lost") || why == "missing or misshapen output", "{why}");
+    }
+}
+
+/// The error of a function that was not measured on the device is not bounded by anything, and nothing is within that.
+#[test]
+fn an_activation_that_was_not_measured() {
+    for unmeasured in [lstm::Activation::Tanh, lstm::Activation::Sigmoid] {
+        let budget = ActivationBudget::new(|a| if a == unmeasured { f64::INFINITY } else { 4.0 });
+        let report = run_with(&budget, batch(&network()), &network(), &Plain, &Plain);
+        assert!(report[0].sensitivity.missed().count() > 20, "and no fault is seen beside it");
+        let (verdict, reasons) = conclude(&report);
+        assert_eq!(verdict, Verdict::Inconclusive, "{unmeasured}: {reasons:#?}");
+        assert!(reasons[0].text.contains("nothing bounds what rounding may do to"), "{unmeasured}: {reasons:#?}");
+    }
 }
 
 #[test]

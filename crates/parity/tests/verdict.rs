@@ -52,7 +52,7 @@ fn a_right_report_passes_and_names_its_cell() {
 #[test]
 fn one_condition_gives_one_reason() {
     use Verdict::{Fail, Inconclusive};
-    let cases: [(Change, Verdict, &str); 27] = [
+    let cases: [(Change, Verdict, &str); 29] = [
         (
             |r| r.lane_failures.push(LaneFailure { side: Side::Tf1, text: "lost".into() }),
             Inconclusive,
@@ -119,6 +119,22 @@ fn one_condition_gives_one_reason() {
             Inconclusive,
             "these faults would not have been seen on this model: forget-bias-missing, recurrent-transposed",
         ),
+        (
+            |r| {
+                r.sensitivity.kills[0].detected = Some(false);
+                r.sensitivity.kills[0].why = Some("device lost".into());
+            },
+            Inconclusive,
+            "these faults could not be tried: forget-bias-missing: device lost",
+        ),
+        (
+            |r| {
+                let h = &mut r.steps[3].keras_local.0[0];
+                (h.ratio, h.bound) = (f64::INFINITY, f64::INFINITY);
+            },
+            Inconclusive,
+            "first at step 3: nothing bounds what rounding may do to h at sequence",
+        ),
         (|r| r.sensitivity.kills.clear(), Inconclusive, "no fault was tried"),
         (|r| r.weights.tensors.clear(), Fail, "no weights were compared"),
         (|r| r.weights.settings.push("activation is relu".into()), Fail, "activation is relu"),
@@ -137,6 +153,21 @@ fn one_condition_gives_one_reason() {
 
 fn kill(fault: Fault, detected: Option<bool>) -> Kill {
     Kill { fault, detected, margin: 0.0, why: None }
+}
+
+/// Without a bound at one step, what is beyond it at another still counts.
+#[test]
+fn a_missing_bound_hides_nothing_at_other_steps() {
+    let mut report = passing();
+    let h = &mut report.steps[2].keras_local.0[0];
+    (h.ratio, h.bound) = (f64::INFINITY, f64::INFINITY);
+    report.steps[6].keras_local.0[0].ratio = 1.5;
+    let (verdict, reasons) = judged(&report);
+    assert_eq!((verdict, reasons.len()), (Verdict::Fail, 1), "{reasons:#?}");
+    assert!(reasons[0].text.contains("first at step 6: h is"), "{reasons:#?}");
+    report.steps[6].keras_local.0[0].ratio = 0.5;
+    report.steps[2].keras_local.0[0].non_finite = 1;
+    assert_eq!(judged(&report).0, Verdict::Fail, "a value that is not finite needs no bound");
 }
 
 #[test]

@@ -139,6 +139,57 @@ mod tests {
         }
     }
 
+    /// The bound written down once more from the head of this file, for one row.
+    #[test]
+    fn the_bound_is_that_of_its_derivation() {
+        let values = [0.7, -1.9, 2.4, 0.1, -0.3];
+        let deltas = [1e-6, 3e-6, 2e-7, 0.0, 5e-6];
+        let (gamma, beta) = (array![1.5, -0.7, 0.9, 0.0, 2.0], array![0.3, -0.2, 0.0, 1.1, -4.0]);
+        let (n, epsilon, u) = (5.0, 1e-3, 2f64.powi(-24));
+        let mean_of = |v: &dyn Fn(usize) -> f64| (0..5).map(v).sum::<f64>() / n;
+        let mean = mean_of(&|k| values[k]);
+        let sigma = (mean_of(&|k| (values[k] - mean) * (values[k] - mean)) + epsilon).sqrt();
+        // The two kinds of error are kept apart: here the second is ten times the first.
+        let mut row: Vec<Inexact> =
+            values.iter().zip(deltas).map(|(v, d)| Inexact { value: *v, error: [d, 10.0 * d] }).collect();
+        normalise(&mut row, &[gamma.clone(), beta.clone()], epsilon);
+        for (which, by, f) in [(0, 1.0, 6.0 * 8f64.sqrt() * u), (1, 10.0, 8.0 * u / (1.0 - 8.0 * u))] {
+            let delta = |k: usize| by * deltas[k];
+            let delta_mean = mean_of(&delta);
+            let m = f * mean_of(&|k| values[k].abs() + delta(k));
+            let w = |k: usize| values[k].abs() + delta(k) + mean.abs() + delta_mean + m;
+            let norm = |v: &dyn Fn(usize) -> f64| mean_of(&|k| v(k) * v(k)).sqrt();
+            let r = norm(&delta) + m + u * norm(&w);
+            let theta = f + 20.0 * u;
+            let s = (sigma - r).max(epsilon.sqrt()) * (1.0 - theta);
+            for (k, found) in row.iter().enumerate() {
+                let d = values[k] - mean;
+                let e = delta(k) + delta_mean + m + u * w(k);
+                let quotient = e / s + d.abs() * (r + theta * (sigma + r)) / (sigma * s);
+                let error = gamma[k].abs() * quotient + 5.05 * u * (gamma[k].abs() * w(k) / s + beta[k].abs());
+                assert!(
+                    (found.error[which] / error - 1.0).abs() < 1e-12,
+                    "{k}: {:e}, by hand {error:e}",
+                    found.error[which]
+                );
+                assert!((found.value - (gamma[k] * d / sigma + beta[k])).abs() < 1e-15);
+            }
+        }
+    }
+
+    /// With inputs so far off that σ itself is unknown, what is divided by is no less than √ε.
+    #[test]
+    fn sigma_never_falls_below_the_root_of_epsilon() {
+        let row = |delta: f64| {
+            let mut row: Vec<Inexact> = [1.0, 1.5].iter().map(|v| Inexact { value: *v, error: [delta; 2] }).collect();
+            normalise(&mut row, &[array![1.0, 1.0], array![0.0, 0.0]], 0.01);
+            row[0].error[0]
+        };
+        // e/s + |d|·r/(σ·s) with e = 2δ, s = √ε, r = δ and σ² = ¼² + ε.
+        let expected = 2.0 * 100.0 / 0.1 + 0.25 * 100.0 / ((0.0625f64 + 0.01).sqrt() * 0.1);
+        assert!((row(100.0) / expected - 1.0).abs() < 1e-4, "{:e}, by hand {expected:e}", row(100.0));
+    }
+
     #[test]
     fn a_constant_row_has_a_huge_bound_and_never_nan() {
         for epsilon in [1e-12, 0.0] {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::random::Stream;
-use lstm::Peepholes;
-use ndarray::{Array1, Axis, concatenate};
+use lstm::{LayerNorm, Norm, Peepholes};
+use ndarray::{Array1, Axis, array, concatenate};
 
 fn random_cell(input: usize, units: usize, scale: f32, seed: u64) -> Tf1Cell {
     let w = Stream::new(seed, 10);
@@ -113,24 +113,19 @@ fn slopes_are_no_steeper_than_they_need_to_be() {
 fn some_rows_are_picked_in_all_three() {
     let of = |first: f64| Array2::from_shape_fn((3, 2), |(r, c)| first + (2 * r + c) as f64);
     let few = Bounded { value: of(0.0), bound: of(10.0), worst: of(20.0) }.select(&[2, 0]);
-    assert_eq!(few.value, ndarray::array![[4.0, 5.0], [0.0, 1.0]]);
+    assert_eq!(few.value, array![[4.0, 5.0], [0.0, 1.0]]);
     assert_eq!((few.bound, few.worst), (&few.value + 10.0, &few.value + 20.0));
 }
 
 /// Two units with everything a cell can have, of which a test takes away what it does without.
 fn full_cell() -> Tf1Cell {
-    let kernel =
-        ndarray::array![[0.5, -0.7, 0.9, 1.1, -0.4, 0.6, 0.8, -0.3], [-0.2, 0.3, 0.7, -0.5, 0.9, -1.2, 0.1, 0.4]];
-    let bias = ndarray::array![0.1, -0.2, 0.3, 0.15, -0.25, 0.35, 0.05, -0.45];
+    let kernel = array![[0.5, -0.7, 0.9, 1.1, -0.4, 0.6, 0.8, -0.3], [-0.2, 0.3, 0.7, -0.5, 0.9, -1.2, 0.1, 0.4]];
+    let bias = array![0.1, -0.2, 0.3, 0.15, -0.25, 0.35, 0.05, -0.45];
     let mut cell = Tf1Cell::new(kernel.slice(s![.., ..4]).to_owned(), bias.slice(s![..4]).to_owned()).unwrap();
     (cell.kernel, cell.bias) = (kernel, bias);
-    cell.projection = Some(ndarray::array![[0.7], [-1.3]]);
+    cell.projection = Some(array![[0.7], [-1.3]]);
     cell.forget_bias = -0.75;
-    cell.peepholes = Some(Peepholes {
-        input: ndarray::array![0.3, -0.6],
-        forget: ndarray::array![-0.8, 0.2],
-        output: ndarray::array![0.4, -0.9],
-    });
+    cell.peepholes = Some(Peepholes { input: array![0.3, -0.6], forget: array![-0.8, 0.2], output: array![0.4, -0.9] });
     cell.check().unwrap();
     cell
 }
@@ -198,13 +193,22 @@ fn the_bound_is_the_sum_of_its_terms() {
     });
     let u = 2f64.powi(-24);
     let near = |a: f64, b: f64, what: &str| assert!((a - b).abs() <= 1e-12 * b.abs(), "{what}: {a:e}, by hand {b:e}");
-    for (cell, name) in [(full, "full"), (plain, "plain"), (clipped, "clipped")] {
-        let (x, h, c) =
-            (ndarray::array![[0.8], [-1.7]], ndarray::array![[-0.6], [0.3]], ndarray::array![[1.4, -0.9], [-0.5, 2.0]]);
+    // Weights that f32 does not hold count one rounding more, in every sum and in the projection.
+    let mut rounded = full.clone();
+    let mut weights = full.weights().into_owned();
+    weights.kernel[[1, 2]] *= 1.0 + 2f64.powi(-50);
+    rounded.hold(weights, 0.0);
+    assert!(rounded.exact.is_some());
+    for (cell, name, more) in
+        [(full, "full", 0.0), (plain, "plain", 0.0), (clipped, "clipped", 0.0), (rounded, "rounded", 1.0)]
+    {
+        let (x, h, c) = (array![[0.8], [-1.7]], array![[-0.6], [0.3]], array![[1.4, -0.9], [-0.5, 2.0]]);
         let found = local(&cell, x.view(), h.view(), c.view(), &budget);
         for row in 0..2 {
             // Two products, the bias, and three more roundings: five.
-            for (worst, factor) in [(false, 6.0 * 5f64.sqrt() * u), (true, 5.0 * u / (1.0 - 5.0 * u))] {
+            let factor_of = |m: f64, worst| if worst { m * u / (1.0 - m * u) } else { 6.0 * m.sqrt() * u };
+            for worst in [false, true] {
+                let factor = factor_of(5.0 + more, worst);
                 let pick = |b: &Bounded| if worst { b.worst.clone() } else { b.bound.clone() };
                 let units = [0, 1].map(|unit| {
                     let at = [x[[row, 0]], h[[row, 0]], c[[row, unit]]].map(f64::from);
@@ -222,7 +226,7 @@ fn the_bound_is_the_sum_of_its_terms() {
                 let (weights, [a, b]) = ([0.7f32, -1.3].map(f64::from), units.map(|parts| parts[5]));
                 let value = weights[0] * a[0] + weights[1] * b[0];
                 let size = (weights[0] * a[0]).abs() + (weights[1] * b[0]).abs();
-                let factor = if worst { 3.0 * u / (1.0 - 3.0 * u) } else { 6.0 * 3f64.sqrt() * u };
+                let factor = factor_of(3.0 + more, worst);
                 let error = weights[0].abs() * a[1] + weights[1].abs() * b[1] + factor * size;
                 let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
                 near(found.h.value[[row, 0]], value.clamp(-clip, clip), name);
@@ -232,12 +236,144 @@ fn the_bound_is_the_sum_of_its_terms() {
     }
 }
 
+/// Layer normalisation takes the place of one step of the derivation, and what is added after it rounds by itself.
+#[test]
+fn normalised_sums_go_on_as_any_other() {
+    let norm = |seed: f32| Norm { gamma: array![0.8 + seed, -1.1], beta: array![0.3, 0.2 * seed] };
+    let plain = Tf1Cell { projection: None, ..full_cell() };
+    let wide = array![
+        [0.5, -0.7, 0.9, 1.1, -0.4, 0.6, 0.8, -0.3],
+        [-0.2, 0.3, 0.7, -0.5, 0.9, -1.2, 0.1, 0.4],
+        [0.3, 0.1, -0.6, 0.2, 0.7, -0.9, 0.5, 1.3]
+    ];
+    let layer_norm = LayerNorm { gates: [norm(0.1), norm(0.2), norm(0.3), norm(0.4)], state: norm(0.5), epsilon: 1e-2 };
+    let cell = Tf1Cell { kernel: wide, layer_norm: Some(layer_norm), cell_clip: None, ..plain };
+    cell.check().unwrap();
+    let (x, h, c) = (array![[0.8]], array![[-0.6, 0.9]], array![[1.4, -0.9]]);
+    let (sigma_ulp, phi_ulp) = (3.0, 5.0);
+    let budget = ActivationBudget::new(|a| if a == Activation::Sigmoid { sigma_ulp } else { phi_ulp });
+    let found = local(&cell, x.view(), h.view(), c.view(), &budget);
+    let u = 2f64.powi(-24);
+    let norms = cell.weights().layer_norm.clone().unwrap();
+    let peepholes = cell.weights().peepholes.clone().unwrap();
+    let near = |a: f64, b: f64, what: &str| assert!((a - b).abs() <= 1e-12 * b.abs(), "{what}: {a:e}, by hand {b:e}");
+    for (worst, factor) in [(0, 6.0 * 6f64.sqrt() * u), (1, 6.0 * u / (1.0 - 6.0 * u))] {
+        let seen = [0.8f32, -0.6, 0.9].map(f64::from);
+        let sums = |block: usize| {
+            let mut row: Vec<Inexact> = (0..2)
+                .map(|unit| {
+                    let k = 2 * block + unit;
+                    let terms = [0, 1, 2].map(|r| seen[r] * f64::from(cell.kernel[[r, k]]));
+                    let bias = f64::from(cell.bias[k]);
+                    let size = terms.iter().map(|t| t.abs()).sum::<f64>() + bias.abs();
+                    Inexact { value: terms.iter().sum::<f64>() + bias, error: [factor * size; 2] }
+                })
+                .collect();
+            // Both errors are the same here, so that the one of this kind is right.
+            normalise::normalise(&mut row, &norms[block], 1e-2);
+            row
+        };
+        let [i, j, f, o] = [0, 1, 2, 3].map(sums);
+        let mut states = vec![];
+        let mut gates = vec![];
+        for unit in 0..2 {
+            let old = f64::from(c[[0, unit]]);
+            let gate = |sum: &Inexact, more: [f64; 2], function: Activation, carried: f64| {
+                let e = sum.error[worst];
+                let size = more[0].abs() + more[1].abs();
+                let z = sum.value + more[0] + more[1];
+                let dz = e + 4.04 * u * (sum.value.abs() + e + size) + carried;
+                let v = oracle::activation(function, z);
+                (v, through(function, v, dz) + budget.at(function, v))
+            };
+            let (gi, di) = gate(&i[unit], [peepholes[0][unit] * old, 0.0], Activation::Sigmoid, 0.0);
+            // Nothing is added to the candidate.
+            let (gj, dj) = {
+                let v = j[unit].value.tanh();
+                (v, through(Activation::Tanh, v, j[unit].error[worst]) + budget.at(Activation::Tanh, v))
+            };
+            let (gf, df) = gate(&f[unit], [peepholes[1][unit] * old, -0.75], Activation::Sigmoid, 0.0);
+            let rounding = 2.0 * u * ((gf * old).abs() + (gi * gj).abs() + di * gj.abs() + df * old.abs());
+            let error = df * old.abs() + di * gj.abs() + gi * dj + di * dj + rounding;
+            states.push(Inexact { value: gf * old + gi * gj, error: [error; 2] });
+            gates.push([(gi, di), (gj, dj), (gf, df)]);
+        }
+        normalise::normalise(&mut states, &norms[4], 1e-2);
+        let pick = |b: &Bounded| if worst == 1 { b.worst.clone() } else { b.bound.clone() };
+        for unit in 0..2 {
+            let (new, dc) = (states[unit].value, states[unit].error[worst]);
+            let seen = peepholes[2][unit];
+            let e = o[unit].error[worst];
+            let dz = e + 4.04 * u * (o[unit].value.abs() + e + (seen * new).abs()) + seen.abs() * dc;
+            let go = oracle::activation(Activation::Sigmoid, o[unit].value + seen * new);
+            let d_o = through(Activation::Sigmoid, go, dz) + budget.at(Activation::Sigmoid, go);
+            let phi = new.tanh();
+            let dphi = through(Activation::Tanh, phi, dc) + budget.at(Activation::Tanh, phi);
+            let dh = d_o * phi.abs() + go * dphi + d_o * dphi + 1.01 * u * (go * phi).abs();
+            for (block, (value, error)) in gates[unit].into_iter().chain([(go, d_o)]).enumerate() {
+                near(found.gates.value[[0, 2 * block + unit]], value, "gate");
+                near(pick(&found.gates)[[0, 2 * block + unit]], error, "error of a gate");
+            }
+            near(found.c.value[[0, unit]], new, "c");
+            near(pick(&found.c)[[0, unit]], dc, "error of c");
+            near(found.h.value[[0, unit]], go * phi, "h");
+            near(pick(&found.h)[[0, unit]], dh, "error of h");
+        }
+    }
+}
+
+/// The form in which a projection follows the recurrence answers for the cell in which it is inside.
+#[test]
+fn unprojected_the_truth_stays_that_of_the_cell() {
+    let plain = Tf1Cell { peepholes: None, ..full_cell() };
+    let budget = ActivationBudget::new(|_| 2.0);
+    let (x, c) = (array![[0.8], [-1.7]], array![[1.4, -0.9], [-0.5, 2.0]]);
+    let output = array![[0.6, -0.5], [0.125, 0.75]];
+    let u = 2f64.powi(-24);
+    for clip in [None, Some(0.25)] {
+        let cell = Tf1Cell { projection_clip: clip, ..plain.clone() };
+        let projection = cell.projection.clone().unwrap();
+        // The state of the cell is the projection of that output, in f64 and not rounded to f32 here.
+        let limit = clip.map_or(f64::INFINITY, f64::from);
+        let m = output.mapv(f64::from).dot(&projection.mapv(f64::from)).mapv(|v| v.clamp(-limit, limit));
+        assert_eq!(clip.is_some(), m.iter().any(|v| v.abs() == limit));
+        let found = local_unprojected(&cell, x.view(), output.view(), c.view(), &budget);
+        let at = local(&cell, x.view(), m.mapv(|v| v as f32).view(), c.view(), &budget);
+        for (found, expected) in [(&found.h, &at.h), (&found.c, &at.c), (&found.gates, &at.gates)] {
+            assert!((&found.value - &expected.value).iter().all(|d| d.abs() < 1e-7), "{clip:?}");
+        }
+        // A sum of x and two outputs, of which the recurrent weights were rounded: three terms and four roundings.
+        let flat = convert::unprojected(&cell);
+        for (row, worst) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let factor = [6.0 * 7f64.sqrt() * u, 7.0 * u / (1.0 - 7.0 * u)][worst];
+            let seen = [x[[row, 0]], output[[row, 0]], output[[row, 1]]].map(f64::from);
+            for unit in 0..2 {
+                let exact = flat.weights();
+                let k = 2 + unit;
+                let size = (0..3).map(|r| (seen[r] * exact.kernel[[r, k]]).abs()).sum::<f64>() + exact.bias[k].abs();
+                let v = found.gates.value[[row, k]];
+                let error = through(Activation::Tanh, v, factor * size) + budget.at(Activation::Tanh, v);
+                let of = if worst == 1 { &found.gates.worst } else { &found.gates.bound };
+                let share = of[[row, k]] / error;
+                assert!((share - 1.0).abs() < 1e-12, "{clip:?} row {row} unit {unit}: {share}");
+            }
+        }
+    }
+    let no_projection =
+        Tf1Cell { kernel: array![[0.5, -0.7, 0.9, 1.1], [-0.2, 0.3, 0.7, -0.5]], ..random_cell(1, 1, 0.5, 0) };
+    let (x, h, c) = (array![[0.8]], array![[-0.6]], array![[1.4]]);
+    assert_eq!(
+        local_unprojected(&no_projection, x.view(), h.view(), c.view(), &budget),
+        local(&no_projection, x.view(), h.view(), c.view(), &budget)
+    );
+}
+
 /// Each weight alone, wrong by little more than rounding explains, takes h, c or a gate beyond even the bound that
 /// is never exceeded.
 #[test]
 fn a_weight_wrong_in_its_fifth_digit_is_beyond_the_worst_case() {
     let cell = full_cell();
-    let (x, h, c) = (ndarray::array![[0.8]], ndarray::array![[-0.6]], ndarray::array![[1.4, -0.9]]);
+    let (x, h, c) = (array![[0.8]], array![[-0.6]], array![[1.4, -0.9]]);
     let budget = ActivationBudget::new(|_| 2.0);
     let right = local(&cell, x.view(), h.view(), c.view(), &budget);
     for weight in 0..cell.kernel.len() {

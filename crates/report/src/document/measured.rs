@@ -28,9 +28,13 @@ impl From<parity::Place> for At {
 impl From<&parity::StepReport> for Timestep {
     fn from(s: &parity::StepReport) -> Timestep {
         let states = s.carried.states();
-        let (tf1, keras) = (s.tf1_local.worst().1, s.keras_local.worst().1);
         // A lane with values that are not finite is the worse one.
-        let worse = if (keras.non_finite > 0, keras.ratio) >= (tf1.non_finite > 0, tf1.ratio) { keras } else { tf1 };
+        let gravity = |lane: &parity::PerQuantity<parity::LocalError>| {
+            let worst = lane.worst().1;
+            (worst.non_finite > 0, worst.ratio)
+        };
+        let lane = if gravity(&s.keras_local) >= gravity(&s.tf1_local) { &s.keras_local } else { &s.tf1_local };
+        let worse = lane.worst().1;
         let locals = s.tf1_local.0.iter().chain(&s.keras_local.0);
         Timestep {
             t: s.t,
@@ -56,6 +60,7 @@ impl From<&parity::StepReport> for Timestep {
                 keras_ratio: ByQuantity::new(&s.keras_local, |e| e.ratio),
                 non_finite: locals.map(|e| e.non_finite).sum(),
                 at: worse.at.map(At::from),
+                gate: parity::Quantity::Gate(lane.worst_gate()).to_string(),
             },
         }
     }
@@ -130,6 +135,7 @@ impl From<&parity::CellReport> for VerifiedLstm {
             compared: cell.compared,
             max_abs: largest(&mut cell.steps.iter().map(|s| s.carried.states().max_abs)),
             growth_per_step: growth(cell),
+            first_step_beyond: first_beyond(cell),
             timesteps: cell.steps.iter().map(Timestep::from).collect(),
             sensitivity: cell
                 .sensitivity
@@ -158,6 +164,12 @@ impl From<&parity::CellReport> for VerifiedLstm {
             }),
         }
     }
+}
+
+/// The first step at which something was compared and the Keras lane is beyond its bound.
+fn first_beyond(cell: &parity::CellReport) -> Option<usize> {
+    let compared = cell.steps.iter().filter(|s| s.carried.states().count > 0);
+    compared.filter(|s| !(s.keras_local.within() && s.carried.keras_within())).map(|s| s.t).next()
 }
 
 /// Geometric mean of the growth of the Keras lane's distance from the oracle, in the order the cell reads.

@@ -115,6 +115,8 @@ pub struct VerifiedLstm {
     pub max_abs: f64,
     /// Mean factor by which the Keras lane's distance from the oracle grows per step; absent where it is ever zero.
     pub growth_per_step: Option<f64>,
+    /// The first step at which the Keras lane is beyond its bound, one step from the oracle's state or running freely.
+    pub first_step_beyond: Option<usize>,
     /// Every step.
     pub timesteps: Vec<Timestep>,
     /// What each fault of the catalogue would have looked like.
@@ -340,4 +342,6 @@ pub struct Local {
     pub non_finite: u64,
     /// Where the share is largest.
     pub at: Option<At>,
+    /// The gate `i`, `j`, `f` or `o` whose error is the largest share of its bound in that lane.
+    pub gate: String,
 }

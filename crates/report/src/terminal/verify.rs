@@ -131,14 +131,19 @@ fn details(out: &mut String, lstm: &VerifiedLstm) {
     }
     let all = &lstm.timesteps;
     if let Some((t, at)) = worst(all, |t| t.local.ratio).and_then(|t| Some((t, t.local.at.as_ref()?))) {
+        let is_state = at.state == "h" || at.state == "c";
+        let gate = if is_state { format!("; mostly by gate {}", t.local.gate) } else { String::new() };
         say(&format!(
-            "local: at the worst place {:.7} was expected, {:.7} found, where the bound is {:.2e}",
+            "local: at the worst place {:.7} was expected, {:.7} found, where the bound is {:.2e}{gate}",
             at.expected, at.found, t.local.bound
         ));
     }
     if let Some(t) = worst(all, |t| t.carried.max_abs) {
         let growth = lstm.growth_per_step.map_or_else(String::new, |g| format!("; grows {g:.3}-fold a step"));
-        say(&format!("carried: the lanes are at most {:.2e} apart{growth}", t.carried.max_abs));
+        let values = t.carried.at.as_ref().and_then(|at| Some((at, at.oracle?))).map_or_else(String::new, |(at, oracle)| {
+            format!(": TF1 {:.7}, Keras {:.7}, the truth {oracle:.7}", at.expected, at.found)
+        });
+        say(&format!("carried: the lanes are at most {:.2e} apart{values}{growth}", t.carried.max_abs));
     }
     if let Some(step) = all.iter().find(|t| t.carried.saturated) {
         say(&format!("from step {} on even right runs drift apart: carried error says nothing there", step.t));
