@@ -9,17 +9,19 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, System, ZipArchive, ZipWriter};
 
 use crate::error::Problem;
+use crate::json;
 
 const METADATA: &str = "metadata.json";
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.weights.h5";
 
 /// Largest JSON member. A model of a thousand layers has about 2 MB.
-const MAX_JSON_BYTES: u64 = 64 << 20;
-/// Largest weights member that is compressed, and by how much. Keras stores its members uncompressed,
-/// and then the archive itself bounds them; deflate exceeds this factor on zeros only.
-const MAX_INFLATED_BYTES: u64 = 1 << 30;
-const MAX_COMPRESSION: u64 = 1000;
+const MAX_JSON_BYTES: u64 = 16 << 20;
+/// By how much compressed members may be larger than the archive. Keras stores its members uncompressed, and trained
+/// weights hardly shrink.
+const MAX_GROWTH: u64 = 48 << 20;
+/// Deflate exceeds this factor on nothing.
+const MAX_COMPRESSION: u64 = 1100;
 /// Keras writes three members, and one for each asset.
 const MAX_MEMBERS: usize = 10_000;
 
@@ -54,7 +56,8 @@ pub(crate) fn size(length: usize) -> u64 {
 
 /// Bytes that the compressed members of an archive of `length` bytes may become.
 pub(crate) fn inflated_limit(length: usize) -> u64 {
-    MAX_INFLATED_BYTES.min(size(length).saturating_mul(MAX_COMPRESSION))
+    let length = size(length);
+    length.saturating_add(MAX_GROWTH).min(length.saturating_mul(MAX_COMPRESSION))
 }
 
 /// Reads the directory of an archive. Names are unique, and not too many.
@@ -78,8 +81,7 @@ pub(crate) fn open(bytes: &[u8]) -> Result<ZipArchive<Cursor<&[u8]>>, Problem> {
 /// Unpacks the members of a `.keras` archive of `length` bytes into memory, checking sizes and checksums.
 pub(crate) fn unpack(zip: &mut ZipArchive<Cursor<&[u8]>>, length: usize) -> Result<Archive, Problem> {
     let metadata = text(METADATA, member(zip, METADATA, MAX_JSON_BYTES, MAX_JSON_BYTES)?)?;
-    let metadata: Metadata =
-        serde_json::from_str(&metadata).map_err(|source| Problem::Json { document: METADATA, source })?;
+    let metadata: Metadata = json::parse(METADATA, metadata.as_bytes())?;
     Ok(Archive {
         keras_version: metadata.keras_version,
         config: text(CONFIG, member(zip, CONFIG, MAX_JSON_BYTES, MAX_JSON_BYTES)?)?,
@@ -219,7 +221,12 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, step)
 }
 
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler, on constants")]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "evaluated by the compiler, on constants"
+)]
 const fn table() -> [u32; 256] {
     let mut table = [0; 256];
     let mut byte = 0;

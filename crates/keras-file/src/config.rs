@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::error::Problem;
+use crate::json;
 use crate::layer::LstmConfig;
 
 pub(crate) use write::model_json;
@@ -46,7 +47,7 @@ impl Model {
 /// Parses the JSON text of a whole model.
 pub(crate) fn parse(document: &'static str, text: &str) -> Result<Model, Problem> {
     // serde_json refuses nesting deeper than 128 levels, which bounds the recursion below.
-    let value: Value = serde_json::from_str(text).map_err(|source| Problem::Json { document, source })?;
+    let value: Value = json::parse(document, text.as_bytes())?;
     model(&value)
 }
 
@@ -128,7 +129,7 @@ fn lstm(name: &str, value: &Value) -> Result<Option<LstmConfig>, Problem> {
     // Keras accepts units=8.0 and writes it back so.
     let units = units
         .as_u64()
-        .or_else(|| units.as_f64().filter(|f| f.fract() == 0.0 && (0.0..1e15).contains(f)).map(|f| f as u64))
+        .or_else(|| units.as_f64().and_then(whole))
         .and_then(|u| usize::try_from(u).ok())
         .ok_or_else(|| unexpected(name, "units as a whole number", units))?;
     let flag = |of: &Value, key: &str, default: bool| match of.get(key) {
@@ -156,6 +157,12 @@ fn lstm(name: &str, value: &Value) -> Result<Option<LstmConfig>, Problem> {
         zero_output_for_mask: flag(layer, "zero_output_for_mask", false)?,
         stateful: flag(layer, "stateful", false)?,
     }))
+}
+
+/// A number without a fraction, up to 10^15.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what either would change is left out")]
+fn whole(number: f64) -> Option<u64> {
+    (number.fract() == 0.0 && (0.0..1e15).contains(&number)).then_some(number as u64)
 }
 
 /// An activation is stored as its name, as null (which means linear), or as an object: Keras 3

@@ -3,13 +3,15 @@
 //! Nothing else in this crate sees `hdf5_pure` values, so that every read passes the same guards.
 
 mod arrays;
+mod elements;
 mod locate;
+mod strings;
 mod write;
 
 use std::cell::Cell;
 use std::path::Path;
 
-use hdf5_pure::{Datatype, DatatypeByteOrder, File, FormatError, Group, Layout};
+use hdf5_pure::{Datatype, DatatypeByteOrder, File, FormatError, Group};
 
 use crate::error::Problem;
 use crate::layer::{Array, Dtype, OtherArray};
@@ -26,16 +28,16 @@ const MAX_DEPTH: usize = 64;
 /// Groups and datasets that may be opened or listed in one file. A model of a thousand layers needs about
 /// ten thousand.
 const MAX_OBJECTS: usize = 200_000;
-/// Largest compressed or chunked dataset, decoded: twice the largest LSTM matrix that a GPU would like.
-const MAX_CHUNKED_BYTES: u64 = 1 << 30;
-/// Deflate reaches about this factor at best, on zeros.
-const MAX_COMPRESSION: u64 = 1000;
+/// By how much arrays may be larger in memory than their file: the same array may have many names, and chunks may be
+/// zeros that are nowhere.
+const MAX_GROWTH: u64 = 64 << 20;
 
-/// An open HDF5 file and what is left of its object budget.
+/// An open HDF5 file and what is left of its budgets.
 pub(crate) struct Hdf5 {
     file: File,
     length: u64,
     objects_left: Cell<usize>,
+    memory_left: Cell<u64>,
 }
 
 impl Hdf5 {
@@ -71,12 +73,30 @@ impl Hdf5 {
         if end > length {
             return Err(Problem::Truncated { expected: end, found: length });
         }
-        Ok(Self { file, length, objects_left: Cell::new(MAX_OBJECTS) })
+        strings::check_shared(file.as_bytes(), superblock.base_address.get())?;
+        let memory_left = Cell::new(length.saturating_add(MAX_GROWTH));
+        Ok(Self { file, length, objects_left: Cell::new(MAX_OBJECTS), memory_left })
     }
 
     /// Bytes that a compressed dataset may become.
     fn inflated_limit(&self) -> u64 {
-        MAX_CHUNKED_BYTES.min(self.length.saturating_mul(MAX_COMPRESSION))
+        self.length.saturating_add(MAX_GROWTH)
+    }
+
+    /// Takes the memory that the dataset at `path` needs off what the file may take.
+    fn spend_memory(&self, bytes: u64, path: &str) -> Result<(), Problem> {
+        match self.memory_left.get().checked_sub(bytes) {
+            Some(left) => {
+                self.memory_left.set(left);
+                Ok(())
+            }
+            None => Err(Problem::TooLarge {
+                what: "all arrays together".to_owned(),
+                limit: self.length.saturating_add(MAX_GROWTH),
+                unit: "bytes",
+                found: format!("more, with dataset {path:?}"),
+            }),
+        }
     }
 
     pub(crate) fn root(&self) -> Node<'_> {
@@ -248,35 +268,12 @@ impl<'a> Node<'a> {
         let Some((dtype, big_endian)) = float_type(&datatype) else {
             return Err(Problem::Dtype { dataset: path, found: datatype.to_string() });
         };
-        let (shape, raw) = self.raw(&dataset, name, tensor::width(dtype))?;
-        let (data, lossy) = tensor::floats(dtype, big_endian, &raw);
+        let (mut data, mut lossy) = (Vec::new(), false);
+        let shape = self.elements((&dataset, name), (tensor::width(dtype), 4), |count, piece| {
+            data.reserve_exact(count.saturating_sub(data.len()));
+            lossy |= tensor::floats(dtype, big_endian, piece, &mut data);
+        })?;
         Ok(Array { shape, data, stored_as: dtype, lossy })
-    }
-
-    /// Shape and bytes of the dataset `name`, whose elements have `width` bytes.
-    fn raw(&self, dataset: &hdf5_pure::Dataset, name: &str, width: usize) -> Result<(Vec<usize>, Vec<u8>), Problem> {
-        let path = self.path_of(name);
-        let shape = dataset.shape().map_err(self.failed(name))?;
-        let bytes = shape.iter().try_fold(width as u64, |n, d| n.checked_mul(*d));
-        let limit = match dataset.layout().map_err(self.failed(name))? {
-            Layout::Chunked { .. } => self.hdf5.inflated_limit(),
-            _ => self.hdf5.length,
-        };
-        let Some(expected) = bytes.filter(|n| *n <= limit) else {
-            return Err(Problem::TooLarge {
-                what: format!("dataset {path:?}"),
-                limit,
-                unit: "bytes",
-                found: format!("{width}-byte elements of shape {shape:?}"),
-            });
-        };
-        let extents = extents(&path, &shape)?;
-        let raw = dataset.read_raw().map_err(self.failed(name))?;
-        let found = u64::try_from(raw.len()).unwrap_or(u64::MAX);
-        if found != expected {
-            return Err(Problem::Length { dataset: path, shape, expected, found });
-        }
-        Ok((extents, raw))
     }
 }
 

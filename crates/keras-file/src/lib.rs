@@ -62,7 +62,31 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+// What a file says never panics, wraps round or is cut short.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        reason = "a test that panics has failed, which is what it is for"
+    )
+)]
 
 mod archive;
 mod cell;
@@ -72,6 +96,7 @@ mod encode;
 mod error;
 mod graph;
 mod hdf5;
+mod json;
 mod keras1;
 mod layer;
 mod legacy_h5;
@@ -328,6 +353,7 @@ fn decode_zip(bytes: Vec<u8>) -> Result<KerasFile, Problem> {
     let archive = archive::unpack(&mut zip, length)?;
     drop(bytes);
     let model = config::parse("config.json", &archive.config)?;
+    drop(archive.config);
     let hdf5 = Hdf5::from_bytes(archive.weights)?;
     let contents = weights_h5::read(&hdf5.root(), Some(&model))?;
     Ok(keras_file(Format::Keras, archive.keras_version, contents))

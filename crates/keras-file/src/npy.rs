@@ -215,7 +215,6 @@ pub(crate) fn float32_header(shape: &[usize]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -53,7 +53,7 @@ pub(crate) fn values(bytes: &[u8]) -> Result<Vec<NamedArray>, Problem> {
         return Err(Problem::NotNpz { found: other.map_or("no members".to_owned(), |name| format!("{name:?}")) });
     }
     // One byte in the file can be eight in memory, and more if it is compressed.
-    let limit = archive::inflated_limit(bytes.len()).max(archive::size(bytes.len()).saturating_mul(8));
+    let limit = archive::inflated_limit(bytes.len()).saturating_add(archive::size(bytes.len()));
     let mut left = limit;
     let mut arrays = Vec::with_capacity(zip.len());
     each(&mut zip, bytes.len(), |tensor| {

@@ -7,10 +7,11 @@ use std::fmt;
 
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json as object};
 
 use crate::archive::size;
 use crate::error::Problem;
+use crate::json;
 use crate::layer::{Array, Dtype};
 use crate::tensor::{Element, MAX_AXES, Tensor, bytes_of};
 
@@ -97,8 +98,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Tensor<'_>>, Problem> {
     let Some((header, data)) = parts else {
         return Err(refuse("header", format!("{length} bytes"), rest.len().to_string()));
     };
-    let Header(arrays) = serde_json::from_slice(header)
-        .map_err(|source| Problem::Json { document: "the header of a safetensors file", source })?;
+    let Header(arrays) = json::parse("the header of a safetensors file", header)?;
     let mut arrays: Vec<_> = arrays.into_iter().collect();
     arrays.sort_by_key(|(_, entry)| entry.data_offsets);
     let mut end = 0u64;
@@ -183,10 +183,10 @@ pub(crate) fn write(arrays: &[(String, &Array)]) -> Vec<u8> {
     for (name, array) in arrays {
         let from = end;
         end = end.saturating_add(size(array.data.len()).saturating_mul(4));
-        sorted.insert(name, json!({"dtype": "F32", "shape": array.shape, "data_offsets": [from, end]}));
+        sorted.insert(name, object!({"dtype": "F32", "shape": array.shape, "data_offsets": [from, end]}));
     }
     let mut header = Map::new();
-    header.insert(METADATA.to_owned(), json!({"format": "keras-lstm"}));
+    header.insert(METADATA.to_owned(), object!({"format": "keras-lstm"}));
     header.extend(sorted.into_iter().map(|(name, entry)| (name.clone(), entry)));
     let mut header = Value::Object(header).to_string().into_bytes();
     // The elements begin at a multiple of 8.

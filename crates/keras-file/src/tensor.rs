@@ -67,7 +67,8 @@ impl Tensor<'_> {
         let Element::Float(dtype) = &self.element else {
             return Err(self.refuse("float16, bfloat16, float32 or float64 elements", self.element.name()));
         };
-        let (data, lossy) = floats(*dtype, self.big_endian, &self.row_major(width(*dtype)));
+        let mut data = Vec::new();
+        let lossy = floats(*dtype, self.big_endian, &self.row_major(width(*dtype)), &mut data);
         Ok(Array { shape: self.shape.clone(), data, stored_as: *dtype, lossy })
     }
 
@@ -86,16 +87,14 @@ impl Tensor<'_> {
             Element::Signed(2) => elements(&bytes, big).map(|e| f64::from(i16::from_le_bytes(e))).collect(),
             Element::Signed(4) => elements(&bytes, big).map(|e| f64::from(i32::from_le_bytes(e))).collect(),
             Element::Signed(8) => {
-                let exact = |n: i64| (n.unsigned_abs() <= EXACT).then_some(n as f64).ok_or_else(|| n.to_string());
-                let values: Result<_, _> = elements(&bytes, big).map(|e| exact(i64::from_le_bytes(e))).collect();
+                let values: Result<_, _> = elements(&bytes, big).map(|e| exact(i64::from_le_bytes(e).into())).collect();
                 values.map_err(|n| self.refuse(INTEGERS, n))?
             }
             Element::Unsigned(1) => bytes.iter().map(|n| f64::from(*n)).collect(),
             Element::Unsigned(2) => elements(&bytes, big).map(|e| f64::from(u16::from_le_bytes(e))).collect(),
             Element::Unsigned(4) => elements(&bytes, big).map(|e| f64::from(u32::from_le_bytes(e))).collect(),
             Element::Unsigned(8) => {
-                let exact = |n: u64| (n <= EXACT).then_some(n as f64).ok_or_else(|| n.to_string());
-                let values: Result<_, _> = elements(&bytes, big).map(|e| exact(u64::from_le_bytes(e))).collect();
+                let values: Result<_, _> = elements(&bytes, big).map(|e| exact(u64::from_le_bytes(e).into())).collect();
                 values.map_err(|n| self.refuse(INTEGERS, n))?
             }
             Element::Bool => bytes.iter().map(|b| f64::from(u8::from(*b != 0))).collect(),
@@ -173,21 +172,28 @@ fn elements<const N: usize>(raw: &[u8], big_endian: bool) -> impl Iterator<Item 
     })
 }
 
-/// Elements of `raw` as f32, and whether any was rounded.
-pub(crate) fn floats(dtype: Dtype, big_endian: bool, raw: &[u8]) -> (Vec<f32>, bool) {
+/// An integer as `f64`, unless that may not hold it: then as text.
+#[allow(clippy::cast_precision_loss, reason = "up to 2^53 there is none")]
+fn exact(n: i128) -> Result<f64, String> {
+    if n.unsigned_abs() <= u128::from(EXACT) { Ok(n as f64) } else { Err(n.to_string()) }
+}
+
+/// Appends the elements of `raw` as f32; says whether any was rounded.
+pub(crate) fn floats(dtype: Dtype, big_endian: bool, raw: &[u8], data: &mut Vec<f32>) -> bool {
+    let mut lossy = false;
     match dtype {
-        Dtype::Float32 => (elements(raw, big_endian).map(f32::from_le_bytes).collect(), false),
-        Dtype::Float16 => (elements(raw, big_endian).map(|e| f16::from_le_bytes(e).to_f32()).collect(), false),
-        Dtype::BFloat16 => (elements(raw, big_endian).map(|e| bf16::from_le_bytes(e).to_f32()).collect(), false),
+        Dtype::Float32 => data.extend(elements(raw, big_endian).map(f32::from_le_bytes)),
+        Dtype::Float16 => data.extend(elements(raw, big_endian).map(|e| f16::from_le_bytes(e).to_f32())),
+        Dtype::BFloat16 => data.extend(elements(raw, big_endian).map(|e| bf16::from_le_bytes(e).to_f32())),
         Dtype::Float64 => {
-            let mut lossy = false;
-            let data = elements(raw, big_endian).map(|e| {
+            data.extend(elements(raw, big_endian).map(|e| {
                 let wide = f64::from_le_bytes(e);
+                #[allow(clippy::cast_possible_truncation, reason = "what is lost is said")]
                 let narrow = wide as f32;
                 lossy |= f64::from(narrow) != wide && !wide.is_nan();
                 narrow
-            });
-            (data.collect(), lossy)
+            }));
         }
     }
+    lossy
 }

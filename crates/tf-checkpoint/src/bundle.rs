@@ -16,7 +16,7 @@ use crate::slices::{self, Region, assemble};
 use crate::source::Source;
 use crate::string_tensor;
 use crate::table::{Table, unmask};
-use crate::tensor::{element_count, hex};
+use crate::tensor::{MAX_STRINGS, element_count, hex};
 use crate::tensor_proto::dims;
 use crate::{DType, Error, Tensor, data_files};
 
@@ -72,13 +72,20 @@ impl Bundle {
                 found: "no entries".to_owned(),
             });
         };
-        let mut ends = BTreeMap::new();
-        for (key, entry) in entries.iter().filter(|(_, e)| e.slices.is_empty()) {
+        let mut stored: Vec<(&Vec<u8>, &Entry)> = entries.iter().filter(|(_, e)| e.slices.is_empty()).collect();
+        stored.sort_by_key(|(_, e)| (e.shard, e.offset, e.size));
+        let mut ends: BTreeMap<usize, (u64, &Vec<u8>, &Entry)> = BTreeMap::new();
+        for (key, entry) in stored {
             // No overflow: checked when the entry was parsed.
             let end = entry.offset.saturating_add(entry.size);
-            let furthest = ends.entry(entry.shard).or_insert((end, key, entry));
-            if furthest.0 < end {
-                *furthest = (end, key, entry);
+            match ends.get(&entry.shard) {
+                // Or a few bytes of index could ask for the same large tensor a million times.
+                Some((before, other, _)) if entry.offset < *before && entry.size > 0 => {
+                    let found = format!("bytes that {:?} has too", show(other));
+                    return Err(entry_error(&index, key, "bytes of its own", found));
+                }
+                Some((before, ..)) if *before >= end => {}
+                _ => drop(ends.insert(entry.shard, (end, key, entry))),
             }
         }
         let mut data = BTreeMap::new();
@@ -127,8 +134,7 @@ impl Bundle {
             return self.read_entry(name, entry).map(Some);
         }
         let wrong = |found: String| Error::Slices { path: self.index.clone(), variable: name.to_owned(), found };
-        let mut parts = Vec::new();
-        let mut total = 0u64;
+        let (mut regions, mut parts) = (Vec::new(), Vec::new());
         for extents in &entry.slices {
             let region = Region::new(extents, &entry.shape)
                 .ok_or_else(|| wrong(format!("one outside its shape {:?}", entry.shape)))?;
@@ -143,17 +149,11 @@ impl Bundle {
                     region.shape()
                 )));
             }
-            total = total.saturating_add(part.size);
-            parts.push((region, part));
+            regions.push(region);
+            parts.push(part);
         }
-        // Slices that share bytes could add up to far more than the files hold.
-        let held = self.data.values().fold(0u64, |n, s| n.saturating_add(s.len()));
-        if total > held {
-            return Err(wrong(format!("slices of {total} bytes in data files of {held}")));
-        }
-        let parts = parts.into_iter().map(|(region, part)| Ok((region, self.read_entry(name, part)?)));
-        let parts = parts.collect::<Result<Vec<_>, Error>>()?;
-        assemble(entry.dtype, &entry.shape, &parts).map(Some).map_err(wrong)
+        let parts = parts.into_iter().map(|part| self.read_entry(name, part));
+        assemble(entry.dtype, &entry.shape, &regions, parts, wrong).map(Some)
     }
 
     /// The digest of the variable `name`; `None` if there is none.
@@ -193,6 +193,13 @@ impl Bundle {
                         "strings whose lengths fill the entry",
                         format!("{size} bytes that they do not"),
                     ),
+                    string_tensor::Problem::Elements => Error::TooMuch {
+                        path: source.path().to_owned(),
+                        what: format!("variable {name:?}"),
+                        limit: u64::try_from(MAX_STRINGS).unwrap_or(u64::MAX),
+                        unit: "strings",
+                        found: entry.elements.to_string(),
+                    },
                 },
             );
         }

@@ -214,7 +214,8 @@ fn broken_slices_are_refused() {
     bomb.entries.iter_mut().filter(|(k, _)| k[0] == 0).for_each(|(_, e)| {
         (e.offset, e.size, e.crc32c) = (0, 8, mask(crc32c::crc32c(&[0; 8])));
     });
-    expects(bomb.read().unwrap_err(), "slices of 24 bytes in data files of 8");
+    let error = bomb.read().unwrap_err().to_string();
+    assert!(error.contains("bytes of its own"), "{error}");
 }
 
 #[test]

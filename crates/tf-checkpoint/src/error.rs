@@ -171,6 +171,22 @@ pub enum Error {
         /// What stands there.
         found: String,
     },
+    /// More of something than any checkpoint has, of which little in the file makes much in memory.
+    #[error(
+        "{path}: {what}: expected at most {limit} {unit}, found {found}\nhint: no program is known to write such a file; it may be made to exhaust memory"
+    )]
+    TooMuch {
+        /// The file.
+        path: PathBuf,
+        /// Which part of it.
+        what: String,
+        /// The most that is read.
+        limit: u64,
+        /// What is counted.
+        unit: &'static str,
+        /// How many there are.
+        found: String,
+    },
     /// A protocol buffer message that does not parse.
     #[error("{path}: {what}: expected a {message} message, found bytes that are not one")]
     Message {

@@ -18,7 +18,7 @@ use crate::wire::{Fields, Malformed, Value};
 use crate::{DType, Error, Tensor};
 
 /// Constants that repeat a value may unpack to this many bytes in all: each takes but a few bytes of the file.
-const REPEATED: usize = 1 << 30;
+const REPEATED: usize = 128 << 20;
 /// Protocol buffers are not written beyond this.
 const MAX_MESSAGE: u64 = 2 << 30;
 
@@ -104,7 +104,7 @@ impl FrozenGraph {
         let unpacked = unpacked.ok_or_else(|| wrong("a shape that fits memory", format!("{shape:?}")))?;
         let repeated = if unpacked > value.len() { self.repeated.saturating_add(unpacked) } else { self.repeated };
         if repeated > REPEATED {
-            return Err(wrong("constants that repeat a value to at most 1 GiB in all", format!("{repeated} bytes")));
+            return Err(wrong("constants that repeat a value to at most 128 MiB in all", format!("{repeated} bytes")));
         }
         let name = std::str::from_utf8(name).map_err(|_| wrong("a name in UTF-8", "other bytes".to_owned()))?;
         let place =

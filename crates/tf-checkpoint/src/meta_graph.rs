@@ -7,16 +7,26 @@ use disk::Disk;
 use prost::Message;
 
 use crate::proto::{
-    AttrValue, Collection, FunctionDef, GraphDef, ListValue, MetaGraph, NodeDef, OpDef, SavedModel, TensorShape,
-    VariableDef,
+    AttrValue, Collection, FunctionDef, ListValue, MetaGraph, NodeDef, OpDef, TensorShape, VariableDef,
 };
 use crate::tensor_proto::{Missing, decode};
+use crate::wire::{Fields, Malformed, Value, count, without};
 use crate::{DType, Error, Tensor};
 
 /// A constant that repeats one value is unpacked up to this many bytes, and becomes [`Attr::Other`] beyond.
 const CONSTANT: usize = 64 << 10;
 /// All constants that repeat one value are unpacked up to this many bytes together.
 const CONSTANTS: usize = 64 << 20;
+/// A constant of more bytes than this is a weight of a frozen graph, and not read for what it says of the graph.
+const WEIGHT: usize = 4 << 20;
+/// Names that the collections of a graph may hold.
+const COLLECTED: usize = 500_000;
+/// A graph may take this much more memory than the file that it is in.
+const MEMORY: usize = 96 << 20;
+/// What a name takes in memory beside its letters.
+const NAME: usize = size_of::<String>() + 16;
+/// What an attribute takes beside its value: trees keep room for more.
+const ATTRIBUTE: usize = 2 * (NAME + size_of::<Attr>());
 
 /// The graph that saved a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,8 +96,8 @@ pub enum Attr {
     Function(String),
     /// Several values of one kind.
     List(Vec<Attr>),
-    /// A placeholder, or a constant that is not decoded: of a type without plain values, or one that repeats its value
-    /// to more than 64 KiB.
+    /// A placeholder, or a constant that is not decoded: of a type without plain values, of more than 4 MiB, or one that
+    /// repeats its value to more than 64 KiB.
     Other,
 }
 
@@ -113,52 +123,87 @@ impl Node {
 /// Reads a `.meta` file.
 pub(crate) fn read_meta(disk: &Disk, path: &Path) -> Result<Graph, Error> {
     let bytes = disk.read(path)?;
-    let meta = MetaGraph::decode(bytes.as_slice()).map_err(|e| message(path, "MetaGraphDef", e))?;
-    graph(path, meta)
+    meta_graph(path, &bytes, "MetaGraphDef")
 }
 
 /// Reads the first graph of a `saved_model.pb`.
 pub(crate) fn read_saved_model(disk: &Disk, path: &Path) -> Result<Graph, Error> {
     let bytes = disk.read(path)?;
-    let model = SavedModel::decode(bytes.as_slice()).map_err(|e| message(path, "SavedModel", e))?;
-    graph(path, model.meta_graphs.into_iter().next().unwrap_or_default())
+    let first = messages(&bytes, 2).next().transpose().map_err(|e| message(path, "SavedModel", e))?;
+    meta_graph(path, first.unwrap_or_default(), "SavedModel")
 }
 
 /// Reads a file that is a `GraphDef` alone. Its constants are the variables that they were, under the same names.
 pub(crate) fn read_graph(disk: &Disk, path: &Path) -> Result<Graph, Error> {
     let bytes = disk.read(path)?;
-    let def = GraphDef::decode(bytes.as_slice()).map_err(|e| message(path, "GraphDef", e))?;
-    let mut graph = graph(path, MetaGraph { graph: Some(def), ..MetaGraph::default() })?;
+    let mut graph = graph(path, MetaGraph::default(), &[&bytes], bytes.len())?;
     let constants = graph.nodes.iter().filter(|n| n.op == "Const");
     graph.saved = constants.map(|n| (n.name.clone(), n.name.clone())).collect();
     Ok(graph)
 }
 
-fn message(path: &Path, message: &'static str, source: prost::DecodeError) -> Error {
+fn message(path: &Path, message: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Message { path: path.to_owned(), what: "graph".to_owned(), message, source: Box::new(source) }
 }
 
-fn graph(path: &Path, meta: MetaGraph) -> Result<Graph, Error> {
-    let MetaGraph { info, graph, saver, mut collections } = meta;
+/// The messages under this tag of another.
+fn messages(message: &[u8], tag: u32) -> impl Iterator<Item = Result<&[u8], Malformed>> {
+    Fields::new(message).filter_map(move |field| match field {
+        Ok((t, Value::Bytes(content))) if t == tag => Some(Ok(content)),
+        Ok(_) => None,
+        Err(e) => Some(Err(e)),
+    })
+}
+
+/// Reads a `MetaGraphDef` in `bytes`, which is in a message of this type.
+fn meta_graph(path: &Path, bytes: &[u8], kind: &'static str) -> Result<Graph, Error> {
+    // Nodes are most of it. They are read one at a time, since a byte of the file can become a hundred on the way.
+    let graphs = messages(bytes, 2).collect::<Result<Vec<_>, _>>().map_err(|e| message(path, kind, e))?;
+    // Names of variables, and messages that name one.
+    let named: [&[u32]; 2] = [&[4, 2, 1, 1], &[4, 2, 2, 1]];
+    let named = named.iter().fold(0usize, |n, path_of| n.saturating_add(count(bytes, path_of)));
+    if named > COLLECTED {
+        return Err(Error::TooMuch {
+            path: path.to_owned(),
+            what: "graph".to_owned(),
+            limit: u64::try_from(COLLECTED).unwrap_or(u64::MAX),
+            unit: "names in its collections",
+            found: named.to_string(),
+        });
+    }
+    let rest = without(bytes, 2).unwrap_or_default();
+    let meta = MetaGraph::decode(rest.as_slice()).map_err(|e| message(path, kind, e))?;
+    graph(path, meta, &graphs, bytes.len())
+}
+
+/// The graph that is in these parts of a file of `length` bytes, one after the other.
+fn graph(path: &Path, meta: MetaGraph, graphs: &[&[u8]], length: usize) -> Result<Graph, Error> {
+    let MetaGraph { info, saver, mut collections, .. } = meta;
     let empty = || Error::Graph {
         path: path.to_owned(),
         node: String::new(),
         expected: "a graph with nodes",
         found: "none".to_owned(),
     };
-    let graph = graph.filter(|g| !g.node.is_empty()).ok_or_else(empty)?;
-    let mut convert = Converter { path, left: CONSTANTS };
-    let nodes = convert.nodes(graph.node)?;
-    let mut functions = Vec::new();
-    for function in graph.library.unwrap_or_default().function {
-        let FunctionDef { signature, node_def, mut ret } = function;
-        let OpDef { name, input_arg, output_arg } = signature.unwrap_or_default();
-        functions.push(Function {
-            name,
-            arguments: input_arg.into_iter().map(|a| a.name).collect(),
-            results: output_arg.into_iter().map(|a| ret.remove(&a.name).unwrap_or_default()).collect(),
-            nodes: convert.nodes(node_def)?,
-        });
+    let memory = MEMORY.saturating_add(length);
+    let mut convert = Converter { path, left: CONSTANTS, memory, limit: memory };
+    let (mut nodes, mut functions) = (Vec::new(), Vec::new());
+    for graph in graphs {
+        for field in Fields::new(graph) {
+            match field.map_err(|e| message(path, "GraphDef", e))? {
+                (1, Value::Bytes(node)) => nodes.push(convert.node(node)?),
+                (2, Value::Bytes(library)) => {
+                    for function in messages(library, 1) {
+                        let function = function.map_err(|e| message(path, "FunctionDefLibrary", e))?;
+                        functions.push(convert.function(function)?);
+                    }
+                }
+                _ => (),
+            }
+        }
+    }
+    if nodes.is_empty() {
+        return Err(empty());
     }
     let mut names = |collection: &str| variable_names(path, collections.remove(collection).unwrap_or_default());
     let (trainable, moving_averages) = (names("trainable_variables")?, names("moving_average_variables")?);
@@ -236,15 +281,65 @@ struct Converter<'a> {
     path: &'a Path,
     /// Bytes that constants may still unpack to.
     left: usize,
+    /// Bytes that all of the graph may still take.
+    memory: usize,
+    /// What `memory` was at first.
+    limit: usize,
 }
 
 impl Converter<'_> {
-    fn nodes(&mut self, nodes: Vec<NodeDef>) -> Result<Vec<Node>, Error> {
-        nodes.into_iter().map(|n| self.node(n)).collect()
+    /// Takes what a part of the graph will need off the memory that is left for it.
+    fn spend(&mut self, bytes: usize) -> Result<(), Error> {
+        let left = self.memory.checked_sub(bytes).ok_or_else(|| Error::TooMuch {
+            path: self.path.to_owned(),
+            what: "graph".to_owned(),
+            limit: u64::try_from(self.limit).unwrap_or(u64::MAX),
+            unit: "bytes of memory, from the size of the file",
+            found: "more".to_owned(),
+        })?;
+        self.memory = left;
+        Ok(())
     }
 
-    fn node(&mut self, node: NodeDef) -> Result<Node, Error> {
-        let NodeDef { name, op, input: inputs, attr } = node;
+    fn function(&mut self, bytes: &[u8]) -> Result<Function, Error> {
+        self.spend(size_of::<Function>().saturating_add(bytes.len()))?;
+        let unreadable = |e: Malformed| message(self.path, "FunctionDef", e);
+        let defs = messages(bytes, 3).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        // An argument is a name among a few that are not kept.
+        let names = [count(bytes, &[1, 2]), count(bytes, &[1, 3]), count(bytes, &[4])];
+        self.spend(names.into_iter().fold(0, usize::saturating_add).saturating_mul(ATTRIBUTE))?;
+        let rest = without(bytes, 3).unwrap_or_default();
+        let FunctionDef { signature, mut ret, .. } =
+            FunctionDef::decode(rest.as_slice()).map_err(|e| message(self.path, "FunctionDef", e))?;
+        let OpDef { name, input_arg, output_arg } = signature.unwrap_or_default();
+        Ok(Function {
+            name,
+            arguments: input_arg.into_iter().map(|a| a.name).collect(),
+            results: output_arg.into_iter().map(|a| ret.remove(&a.name).unwrap_or_default()).collect(),
+            nodes: defs.into_iter().map(|n| self.node(n)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn node(&mut self, bytes: &[u8]) -> Result<Node, Error> {
+        self.spend(size_of::<Node>())?;
+        for field in Fields::new(bytes) {
+            let needed = match field {
+                Ok((5, Value::Bytes(attribute))) => {
+                    // Each element of a list, which can be one byte, becomes a value of its own.
+                    let lists = messages(attribute, 2).flatten().flat_map(|value| messages(value, 1));
+                    let elements = lists.flatten().map(<[u8]>::len).fold(0, usize::saturating_add);
+                    let values = elements.saturating_mul(size_of::<Attr>());
+                    ATTRIBUTE.saturating_add(attribute.len()).saturating_add(values)
+                }
+                Ok((_, Value::Bytes(text))) => text.len().saturating_add(NAME),
+                // Decoding says what is wrong.
+                _ => 0,
+            };
+            self.spend(needed)?;
+        }
+        let node = NodeDef::decode(bytes).map_err(|e| message(self.path, "NodeDef", e))?;
+        let NodeDef { name, op, input: mut inputs, attr } = node;
+        inputs.shrink_to_fit();
         if name.is_empty() || op.is_empty() {
             let found = format!("name {name:?} and operation {op:?}");
             return Err(Error::Graph {
@@ -286,6 +381,9 @@ impl Converter<'_> {
     }
 
     fn tensor(&mut self, message: &[u8]) -> Attr {
+        if message.len() > WEIGHT {
+            return Attr::Other;
+        }
         let Ok(tensor) = decode(message, Missing::Repeat(CONSTANT.min(self.left))) else { return Attr::Other };
         let borders = tensor.elements().count().saturating_mul(size_of::<usize>());
         let memory = tensor.bytes().len().saturating_add(borders);

@@ -105,7 +105,8 @@ pub(crate) struct SavedSliceMeta {
     pub(crate) slice: Vec<TensorSlice>,
 }
 
-/// `tensorflow/core/protobuf/saved_model.proto`
+/// `tensorflow/core/protobuf/saved_model.proto`, which is read field by field.
+#[cfg(test)]
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct SavedModel {
     #[prost(message, repeated, tag = "2")]

@@ -14,12 +14,17 @@ use crate::proto::{SavedTensorSliceMeta, SavedTensorSlices, TensorSlice};
 use crate::slice_key::{self, Extent};
 use crate::slices::{self, Region, assemble};
 use crate::table::Table;
+use crate::tensor::element_count;
 use crate::tensor_proto::{Missing, decode_as, dims};
-use crate::wire::{Fields, Value};
+use crate::wire::{Fields, Value, count};
 use crate::{DType, Error, Tensor};
 
 /// `TF_CHECKPOINT_VERSION` is 1 in every release there is.
 const VERSION: i32 = 1;
+/// A tensor of small integers may take this much more memory than file.
+const WIDENED: u64 = 64 << 20;
+/// Tensors, slices and dimensions that a header may list: each takes some bytes of file and a hundred of memory.
+const MAX_LISTED: usize = 500_000;
 
 /// An open V1 checkpoint: the list of tensors is in memory, the tensors are read as needed.
 #[derive(Debug)]
@@ -99,27 +104,41 @@ impl SavedSlices {
     pub(crate) fn read(&self, name: &str) -> Result<Option<Tensor>, Error> {
         let Some(saved) = self.tensors.get(name) else { return Ok(None) };
         let listed_in = |number: usize| self.tables.get(number).map(|t| t.path().to_owned()).unwrap_or_default();
-        let mut parts = Vec::new();
+        let wrong = |number, found| Error::Slices { path: listed_in(number), variable: name.to_owned(), found };
+        if saved.dtype != DType::String && saved.dtype.size().is_none() {
+            let path = listed_in(saved.slices.first().map_or(0, |s| s.0));
+            return Err(Error::Unsupported { path, variable: name.to_owned(), dtype: saved.dtype });
+        }
+        let mut regions = Vec::new();
         for (number, extents) in &saved.slices {
-            let wrong = |found| Error::Slices { path: listed_in(*number), variable: name.to_owned(), found };
-            let region = Region::new(extents, &saved.shape)
-                .ok_or_else(|| wrong(format!("one outside its shape {:?}", saved.shape)))?;
-            let table = self.tables.get(*number).ok_or_else(|| wrong("one in no file".to_owned()))?;
+            let region = Region::new(extents, &saved.shape);
+            let outside = || wrong(*number, format!("one outside its shape {:?}", saved.shape));
+            regions.push(region.ok_or_else(outside)?);
+        }
+        let first = saved.slices.first().map_or(0, |s| s.0);
+        self.check_size(&listed_in(first), name, saved)?;
+        let parts = saved.slices.iter().zip(&regions).map(|((number, extents), region)| {
+            let table = self.tables.get(*number).ok_or_else(|| wrong(*number, "one in no file".to_owned()))?;
             let key = slice_key::encode(name, extents);
-            let part = table.get(&key, |value| slice(table.path(), name, value, saved.dtype, extents, &region))?;
-            let part = part.ok_or_else(|| wrong(format!("one of shape {:?} listed but not stored", region.shape())))?;
-            parts.push((region, part));
+            let part = table.get(&key, |value| slice(table.path(), name, value, saved.dtype, extents, region))?;
+            part.ok_or_else(|| wrong(*number, format!("one of shape {:?} listed but not stored", region.shape())))
+        });
+        assemble(saved.dtype, &saved.shape, &regions, parts, |found| wrong(first, found)).map(Some)
+    }
+
+    /// Small integers take a byte each in the file, whatever their type, and eight in memory at most.
+    fn check_size(&self, path: &Path, name: &str, saved: &Saved) -> Result<(), Error> {
+        let files = self.tables.iter().fold(WIDENED, |sum, table| sum.saturating_add(table.len()));
+        let size = element_count(&saved.shape).and_then(|n| n.checked_mul(saved.dtype.size().unwrap_or(1)));
+        if size.and_then(|n| u64::try_from(n).ok()).is_some_and(|n| n <= files) {
+            return Ok(());
         }
-        if let [(region, _)] = parts.as_slice()
-            && region.is_whole(&saved.shape)
-        {
-            return Ok(parts.pop().map(|(_, tensor)| tensor));
-        }
-        let path = listed_in(saved.slices.first().map_or(0, |s| s.0));
-        assemble(saved.dtype, &saved.shape, &parts).map(Some).map_err(|found| Error::Slices {
-            path,
-            variable: name.to_owned(),
-            found,
+        Err(Error::TooMuch {
+            path: path.to_owned(),
+            what: format!("variable {name:?}"),
+            limit: files,
+            unit: "bytes, from the size of the files",
+            found: format!("{} {:?}", saved.dtype, saved.shape),
         })
     }
 }
@@ -134,6 +153,17 @@ fn header(path: &Path, value: &[u8]) -> Result<SavedTensorSliceMeta, Error> {
             expected: "a whole V1 checkpoint",
             found: "the index of a V2 checkpoint",
             hint: "its name should end in .index, with its data files beside it",
+        });
+    }
+    let counts: [&[u32]; 4] = [&[1, 1], &[1, 1, 2, 2], &[1, 1, 4], &[1, 1, 4, 1]];
+    let listed = counts.iter().fold(0usize, |n, path_of| n.saturating_add(count(value, path_of)));
+    if listed > MAX_LISTED {
+        return Err(Error::TooMuch {
+            path: path.to_owned(),
+            what: "checkpoint header".to_owned(),
+            limit: u64::try_from(MAX_LISTED).unwrap_or(u64::MAX),
+            unit: "tensors, slices and dimensions",
+            found: listed.to_string(),
         });
     }
     let header = SavedTensorSlices::decode(value).map_err(|e| Error::Message {
@@ -181,9 +211,6 @@ fn slice(
     if stored_name != name.as_bytes() || stored_slice != extents {
         let found = format!("{:?} {stored_slice:?}", String::from_utf8_lossy(stored_name));
         return Err(wrong("the slice that the key is of", found));
-    }
-    if dtype != DType::String && dtype.size().is_none() {
-        return Err(Error::Unsupported { path: path.to_owned(), variable: name.to_owned(), dtype });
     }
     decode_as(tensor, dtype, region.shape().to_vec(), Missing::Refuse)
         .map_err(|e| wrong("one value of its type per element", e.to_string()))

@@ -5,6 +5,7 @@
 
 use crate::Tensor;
 use crate::table::{mask, unmask};
+use crate::tensor::MAX_STRINGS;
 use crate::wire::{put_varint, take, varint};
 
 /// Why bytes are not a string tensor.
@@ -14,6 +15,8 @@ pub(crate) enum Problem {
     Checksum { stored: u32, computed: u32 },
     /// The lengths do not fit the bytes.
     Lengths,
+    /// There are more than [`MAX_STRINGS`].
+    Elements,
 }
 
 /// Decodes `bytes` as the strings of a tensor of `elements` elements, and checks both checksums. `stored` is the
@@ -30,12 +33,17 @@ pub(crate) fn decode(
     if elements > bytes.len() {
         return Err(Problem::Lengths);
     }
-    let mut lengths = Vec::with_capacity(elements);
+    if elements > MAX_STRINGS {
+        return Err(Problem::Elements);
+    }
+    let mut ends = Vec::with_capacity(elements);
     let mut crc = 0;
+    let mut end = 0usize;
     for _ in 0..elements {
         let length = varint(&mut rest).ok_or(Problem::Lengths)?;
         crc = crc_of_length(crc, length, big_endian);
-        lengths.push(usize::try_from(length).map_err(|_| Problem::Lengths)?);
+        end = usize::try_from(length).ok().and_then(|n| end.checked_add(n)).ok_or(Problem::Lengths)?;
+        ends.push(end);
     }
     let word: [u8; 4] = take(&mut rest, 4).and_then(|w| w.try_into().ok()).ok_or(Problem::Lengths)?;
     let lengths_stored = unmask(if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) });
@@ -47,12 +55,10 @@ pub(crate) fn decode(
     if crc != stored {
         return Err(Problem::Checksum { stored, computed: crc });
     }
-    let strings =
-        lengths.into_iter().map(|n| take(&mut rest, n)).collect::<Option<Vec<_>>>().ok_or(Problem::Lengths)?;
-    if !rest.is_empty() {
+    if rest.len() != end {
         return Err(Problem::Lengths);
     }
-    Tensor::of_strings(shape.to_vec(), strings).ok_or(Problem::Lengths)
+    Tensor::joined_strings(shape.to_vec(), rest.to_vec(), ends).ok_or(Problem::Lengths)
 }
 
 /// The bytes of a string tensor in a data file, and the entry's checksum, unmasked.

@@ -15,12 +15,15 @@ pub(crate) const MAGIC: [u8; 8] = 0xdb47_7524_8b80_fb57_u64.to_le_bytes();
 const FOOTER: u64 = 48;
 /// Type byte and checksum after each block.
 const TRAILER: u64 = 5;
-/// Keys share prefixes, so they take more memory than file. TensorFlow shares at most 16 in a row.
-const KEY_EXPANSION: u64 = 64;
+/// Keys share prefixes, so they take more memory than file: with the names of real variables up to three times as much.
+const KEY_EXPANSION: u64 = 4;
 /// Keys of this many bytes in all are fine, however small the file.
-const KEY_ALLOWANCE: u64 = 1 << 20;
+const KEY_ALLOWANCE: u64 = 16 << 20;
 /// Snappy can not shrink bytes more than this, so a block that says so lies.
 const SNAPPY_EXPANSION: usize = 64;
+/// A block that is compressed unpacks to no more than this, as it is in memory twice and may be mostly zeros. TensorFlow
+/// compresses none, and others break up blocks at some kilobytes.
+const SNAPPY_LIMIT: usize = 64 << 20;
 
 /// Where a block is: its offset, and its size without the trailer.
 #[derive(Debug, Clone, Copy)]
@@ -63,10 +66,17 @@ impl Table {
         let block = table.read_block(index)?;
         let mut budget = table.key_budget();
         let mut entries = Vec::new();
+        let mut end = 0u64;
         table.entries(index.offset, &block, &mut budget, |key, mut value| {
             let handle = Handle::take(&mut value).filter(|_| value.is_empty());
             let handle = handle
                 .ok_or_else(|| table.broken(index.offset, "a block handle in each index entry", "other bytes"))?;
+            // Or a few bytes could ask for the same large block a million times.
+            if handle.offset < end {
+                let found = format!("one at byte {} after one that ends at {end}", handle.offset);
+                return Err(table.broken(index.offset, "blocks one after the other", &found));
+            }
+            end = handle.offset.saturating_add(handle.size);
             entries.push((key.to_vec(), handle));
             Ok(true)
         })?;
@@ -76,6 +86,11 @@ impl Table {
 
     pub(crate) fn path(&self) -> &Path {
         self.source.path()
+    }
+
+    /// Length of the file.
+    pub(crate) fn len(&self) -> u64 {
+        self.source.len()
     }
 
     /// Calls `f` for every key and value, in order, after checking that keys increase from first to last.
@@ -179,6 +194,10 @@ impl Table {
                 "a Snappy block",
                 &format!("{} bytes said to unpack to {len}", packed.len()),
             ));
+        }
+        if len > SNAPPY_LIMIT {
+            let found = format!("one that unpacks to {len}");
+            return Err(self.broken(offset, "a Snappy block that unpacks to at most 64 MiB", &found));
         }
         snap::raw::Decoder::new().decompress_vec(packed).map_err(damaged)
     }

@@ -5,6 +5,9 @@ use sha2::{Digest, Sha256};
 
 use crate::DType;
 
+/// Most strings that a tensor may have: each takes a byte or two of file, and up to 24 of memory.
+pub(crate) const MAX_STRINGS: usize = 4 << 20;
+
 /// A tensor in memory: type, shape, and its elements in row-major order, little-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
@@ -34,6 +37,13 @@ impl Tensor {
     #[must_use]
     pub fn float64(shape: Vec<usize>, values: &[f64]) -> Option<Tensor> {
         Tensor::fixed(DType::Float64, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+
+    /// A tensor of strings that lie one after the other in `bytes`, each up to its place in `ends`; `None` unless there
+    /// are as many as `shape` says, and they fill `bytes`.
+    pub(crate) fn joined_strings(shape: Vec<usize>, bytes: Vec<u8>, ends: Vec<usize>) -> Option<Tensor> {
+        let filled = ends.is_sorted() && ends.last().copied().unwrap_or(0) == bytes.len();
+        (filled && ends.len() == element_count(&shape)?).then_some(Tensor { dtype: DType::String, shape, bytes, ends })
     }
 
     /// A tensor of strings; `None` unless there are as many as `shape` says.

@@ -4,7 +4,7 @@ use prost::Message;
 
 use crate::DType;
 use crate::proto::TensorShape;
-use crate::tensor::{Tensor, element_count};
+use crate::tensor::{MAX_STRINGS, Tensor, element_count};
 use crate::wire::{Fields, Malformed, Value, varint};
 
 /// What to do when a message holds fewer values than the shape has elements.
@@ -98,12 +98,16 @@ fn strings(message: &[u8], shape: Vec<usize>, elements: usize, missing: Missing)
         if let (8, Value::Bytes(s)) = field? {
             found.push(s);
         }
+        if found.len() > MAX_STRINGS {
+            return Err(Problem::Strings(found.len(), elements.min(MAX_STRINGS)));
+        }
     }
     let count = found.len();
     if let Missing::Repeat(limit) = missing
         && let last = found.last().copied().unwrap_or_default()
         && count < elements
-        && elements.checked_mul(last.len().saturating_add(1)).is_some_and(|n| n <= limit)
+        // A border for each, and the strings.
+        && elements.checked_mul(last.len().saturating_add(24)).is_some_and(|n| n <= limit)
     {
         found.resize(elements, last);
     }

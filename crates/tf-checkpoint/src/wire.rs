@@ -55,6 +55,30 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// How many fields of bytes there are at the end of a path of tags, as far as the message can be read.
+pub(crate) fn count(message: &[u8], path: &[u32]) -> usize {
+    let Some((tag, rest)) = path.split_first() else { return 1 };
+    let below = |field| match field {
+        Ok((t, Value::Bytes(content))) if t == *tag => count(content, rest),
+        _ => 0,
+    };
+    Fields::new(message).map(below).fold(0, usize::saturating_add)
+}
+
+/// A copy of a message without the fields of this tag; `None` if it is malformed.
+pub(crate) fn without(message: &[u8], tag: u32) -> Option<Vec<u8>> {
+    let mut kept = Vec::new();
+    let mut rest = Fields::new(message);
+    loop {
+        let before = rest.0;
+        let Some(field) = rest.next() else { return Some(kept) };
+        let (t, _) = field.ok()?;
+        if t != tag {
+            kept.extend_from_slice(before.get(..before.len().checked_sub(rest.0.len())?)?);
+        }
+    }
+}
+
 /// Takes a varint off the front of `input`; `None` if it is cut off or does not fit 64 bits.
 pub(crate) fn varint(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;

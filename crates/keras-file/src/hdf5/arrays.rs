@@ -46,16 +46,11 @@ impl Elements {
 
 /// Reads every dataset of numbers, sorted by path; of other types there is nothing to say.
 pub(crate) fn read(file: &Hdf5) -> Result<Vec<Hdf5Array>, Problem> {
-    // The same dataset may be linked under many names: all together may need no more than the file and what its
-    // compressed parts can become.
-    // A byte of an integer becomes eight.
-    let limit = file.length.saturating_mul(8).max(file.inflated_limit());
-    let mut left = limit;
     let mut arrays = Vec::new();
     let mut groups = vec![file.root()];
     while let Some(group) = groups.pop() {
         for name in group.dataset_names()? {
-            arrays.extend(array(&group, &name, &mut left, limit)?);
+            arrays.extend(array(&group, &name)?);
         }
         for name in group.group_names()? {
             groups.extend(group.child(&name)?);
@@ -65,7 +60,7 @@ pub(crate) fn read(file: &Hdf5) -> Result<Vec<Hdf5Array>, Problem> {
     Ok(arrays)
 }
 
-fn array(group: &Node<'_>, name: &str, left: &mut u64, limit: u64) -> Result<Option<Hdf5Array>, Problem> {
+fn array(group: &Node<'_>, name: &str) -> Result<Option<Hdf5Array>, Problem> {
     let dataset = group.dataset(name)?;
     let path = group.path_of(name);
     let datatype = dataset.datatype().map_err(group.failed(name))?;
@@ -73,32 +68,27 @@ fn array(group: &Node<'_>, name: &str, left: &mut u64, limit: u64) -> Result<Opt
         return Ok(None);
     };
     let width = element.width().unwrap_or(1);
-    let (shape, bytes) = group.raw(&dataset, name, width)?;
-    let decoded = bytes.len().checked_div(width).unwrap_or(0).saturating_mul(8);
-    *left = left.checked_sub(crate::archive::size(decoded)).ok_or_else(|| Problem::TooLarge {
-        what: "all datasets together, as float64".to_owned(),
-        limit,
-        unit: "bytes",
-        found: format!("more, with dataset {path:?}"),
-    })?;
     let dtype = element.name();
-    let data = match element {
-        Element::Float(float @ (Dtype::Float16 | Dtype::Float32)) => {
-            Elements::Float32(tensor::floats(float, big_endian, &bytes).0)
+    if let Element::Float(float @ (Dtype::Float16 | Dtype::Float32)) = element {
+        let mut data = Vec::new();
+        let shape = group.elements((&dataset, name), (width, 4), |count, piece| {
+            data.reserve_exact(count.saturating_sub(data.len()));
+            tensor::floats(float, big_endian, piece, &mut data);
+        })?;
+        return Ok(Some(Hdf5Array { name: path, shape, dtype, data: Elements::Float32(data) }));
+    }
+    let mut data: Result<Vec<f64>, Problem> = Ok(Vec::new());
+    let shape = group.elements((&dataset, name), (width, 8), |count, piece| {
+        let Ok(values) = &mut data else { return };
+        values.reserve_exact(count.saturating_sub(values.len()));
+        let (name, element, bytes) = (path.clone(), element.clone(), piece.into());
+        let piece = Tensor { name, shape: Vec::new(), element, big_endian, fortran: false, bytes };
+        match piece.values() {
+            Ok(more) => values.extend(more),
+            Err(problem) => data = Err(problem),
         }
-        element => {
-            let tensor = Tensor {
-                name: path.clone(),
-                shape: shape.clone(),
-                element,
-                big_endian,
-                fortran: false,
-                bytes: bytes.into(),
-            };
-            Elements::Float64(tensor.values()?)
-        }
-    };
-    Ok(Some(Hdf5Array { name: path, shape, dtype, data }))
+    })?;
+    Ok(Some(Hdf5Array { name: path, shape, dtype, data: Elements::Float64(data?) }))
 }
 
 /// The element type, if it is a number's, and whether it is big-endian.
