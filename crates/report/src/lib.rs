@@ -25,7 +25,7 @@ pub use annotations::github as github_annotations;
 pub use check_text::{check as check_text, check_line};
 pub use html::html;
 pub use junit::junit;
-pub use printable::printable;
+pub use printable::{printable, printable_json};
 pub use replay_text::{replay as replay_text, replay_line};
 pub use suite_text::{suite as suite_text, verdict_line as suite_verdict_line};
 pub use summary::{LARGEST as LARGEST_SUMMARY, summary};
