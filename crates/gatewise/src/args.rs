@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lanes::Choice;
 
-pub(crate) use evidence::{Check, Evidence, Replay, VerifyOrReplay};
 use crate::suite;
+pub(crate) use evidence::{Check, Evidence, Replay, VerifyOrReplay};
 
 /// Certify that LSTM weights converted from TensorFlow 1.x to Keras compute the same function.
 #[derive(Debug, Parser)]

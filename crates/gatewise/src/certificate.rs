@@ -163,9 +163,10 @@ fn files(args: &args::Verify, judged: &Judged) -> Result<Vec<File>, CliError> {
     all.extend(args.inputs.iter().map(|f| ("inputs", f.as_path())));
     all.extend(args.source.map.iter().map(|f| ("map", f.as_path())));
     let file = |(role, path): (&str, &Path)| {
-        let failed = |source| CliError::File { doing: "reading", file: path.to_owned(), source };
-        let bytes = std::fs::metadata(path).map_err(failed)?.len();
-        Ok(File { role: role.to_owned(), path: utf8(path)?, bytes, sha256: output::sha256_of_file(path)? })
+        // As it was when it was compared: a file that has changed since is refused.
+        let disk = &compared.store.disk;
+        let bytes = disk.open(path)?.len();
+        Ok(File { role: role.to_owned(), path: utf8(path)?, bytes, sha256: disk.sha256(path, |_| ())? })
     };
     all.into_iter().map(file).collect()
 }

@@ -36,7 +36,7 @@ pub(crate) struct Store {
 }
 
 enum Values {
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
     Arrays(BTreeMap<String, Tensor>),
 }
 
@@ -130,7 +130,7 @@ fn of_checkpoint(disk: &Disk, path: &Path, checkpoint: Checkpoint) -> Result<Sto
         notes: vec![],
         variables: checkpoint.variables().to_vec(),
         keys: BTreeMap::new(),
-        values: Values::Checkpoint(checkpoint),
+        values: Values::Checkpoint(Box::new(checkpoint)),
     })
 }
 
@@ -199,7 +199,7 @@ fn of_objects(disk: &Disk, path: &Path, checkpoint: Checkpoint, objects: &Object
         notes,
         variables,
         keys: names,
-        values: Values::Checkpoint(checkpoint),
+        values: Values::Checkpoint(Box::new(checkpoint)),
     })
 }
 

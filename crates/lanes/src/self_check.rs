@@ -122,7 +122,7 @@ fn budget_of_kernels(device: &Device, known: &ActivationBudget) -> Result<Activa
         _ => activation(device, function).map(|(error, _)| (2.0 * error.ulp).max(1.0)),
     };
     if device.limits().is_none() {
-        return Ok(known.clone());
+        return Ok(*known);
     }
     let (sigmoid, tanh) = (of(Activation::Sigmoid)?, of(Activation::Tanh)?);
     Ok(ActivationBudget::new(|function| if function == Activation::Sigmoid { sigmoid } else { tanh }))

@@ -126,7 +126,7 @@ fn state(spec: InputSpec, sequences: &[usize], cell_index: usize, cell: &Tf1Cell
         let stream = Stream::new(spec.seed, state_stream(cell_index, of_c));
         Array2::from_shape_fn((sequences.len(), width), |(row, unit)| {
             let n = sequences[row];
-            let zero = n % 2 == 0 || (!of_c && cell.projection.is_some());
+            let zero = n.is_multiple_of(2) || (!of_c && cell.projection.is_some());
             if zero { 0.0 } else { value(&stream, n as u64 * width as u64 + unit as u64) }
         })
     };

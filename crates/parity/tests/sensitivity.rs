@@ -23,7 +23,7 @@ fn run(network: &Network<Tf1Cell>) -> Vec<CellReport> {
     run_on(network, &inputs::draw(InputSpec { sequences: 12, timesteps: 20, seed: 0 }, network), &Plain)
 }
 
-fn kill<'a>(report: &'a CellReport, of: impl Fn(&Fault) -> bool) -> &'a Kill {
+fn kill(report: &CellReport, of: impl Fn(&Fault) -> bool) -> &Kill {
     report.sensitivity.kills.iter().find(|k| of(&k.fault)).unwrap()
 }
 

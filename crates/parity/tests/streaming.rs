@@ -169,7 +169,8 @@ impl Screen for Tampered<'_> {
 
 #[test]
 fn a_screen_that_leaves_something_out_does_not_pass() {
-    let tamper: [(&str, fn(&mut Vec<Vec<StepApart>>) -> Result<(), LaneError>); 6] = [
+    type Tamper = fn(&mut Vec<Vec<StepApart>>) -> Result<(), LaneError>;
+    let tamper: [(&str, Tamper); 6] = [
         ("values were compared", |found| {
             found[0][3].h.count -= 1;
             Ok(())

@@ -206,7 +206,7 @@ fn whole(
     if let Some(y) = &held.recorded {
         let report = parity::outputs::judge(&held.truth, &held.batch, y, lanes.keras, &check.budget, bundle.seed)
             .map_err(|e| e.to_string())?;
-        reasons.extend(comparison::recorded_outputs(&bundle.lstm, &report));
+        reasons.extend(comparison::recorded_outputs(&bundle.lstm, &subject.names, &report));
     }
     // What would have been inconclusive shows no failure.
     let counts = |r: &Reason| bundle.verdict != "fail" || r.verdict == Verdict::Fail;

@@ -1,6 +1,6 @@
 //! The machine and the program that a suite runs on.
 
-use crate::output;
+use disk::Disk;
 
 /// What of them matters to findings and to times.
 pub(crate) struct Host {
@@ -15,7 +15,7 @@ pub(crate) struct Host {
 impl Host {
     /// This one. `with_program` reads the executable, which takes a moment.
     pub(crate) fn here(with_program: bool) -> Host {
-        let digest = || output::sha256_of_file(&std::env::current_exe().ok()?).ok();
+        let digest = || Disk::new().sha256(&std::env::current_exe().ok()?, |_| ()).ok();
         let digest = with_program.then(digest).flatten().unwrap_or_default();
         Host {
             program: format!("{} {digest}", env!("CARGO_PKG_VERSION")),

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
+use disk::Disk;
 use lanes::DeviceInfo;
 use sha2::{Digest, Sha256};
 
 use super::host::Host;
 use super::plan::Case;
 use crate::candidate;
-use crate::output;
 use crate::store::Store;
 
 /// The digest over the command, every file that it reads, the program and the device. `None` where a file cannot be
@@ -26,19 +26,20 @@ pub(crate) fn of(case: &Case, device: Option<&DeviceInfo>, host: &Host) -> Optio
     for text in [&device.name, &device.backend, &device.kind, &device.driver] {
         add(text);
     }
-    for file in files(case)? {
+    let disk = Disk::new();
+    for file in files(&disk, case)? {
         add(&file.display().to_string());
-        add(&output::sha256_of_file(&file).ok()?);
+        add(&disk.sha256(&file, |_| ()).ok()?);
     }
     Some(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// Every file that the verification reads, as it would find them now.
-fn files(case: &Case) -> Option<Vec<PathBuf>> {
+fn files(disk: &Disk, case: &Case) -> Option<Vec<PathBuf>> {
     let verify = &case.verify;
-    let mut files = Store::open(&verify.source.checkpoint).ok()?.files;
+    let mut files = Store::open(disk, &verify.source.checkpoint).ok()?.files;
     if let Some(candidate) = &verify.candidate {
-        files.extend(candidate::open(candidate).ok()?.files);
+        files.extend(candidate::open(disk, candidate).ok()?.files);
     }
     files.extend(verify.inputs.iter().chain(&verify.source.map).cloned());
     Some(files)

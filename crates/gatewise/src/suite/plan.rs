@@ -258,7 +258,7 @@ fn parse(words: &[OsString]) -> Result<args::Verify, String> {
     let program = ["gatewise", "verify", "--quiet"].map(OsString::from);
     let parsed = args::Arguments::try_parse_from(program.iter().chain(words));
     match parsed.map(|arguments| arguments.command) {
-        Ok(args::Command::Verify(verify)) => Ok(verify),
+        Ok(args::Command::Verify(args::VerifyOrReplay::Verify(verify))) => Ok(*verify),
         Ok(_) => Err("not a verification".to_owned()),
         Err(error) => {
             let text = error.to_string();

@@ -46,7 +46,7 @@ impl Shard {
 
     /// The cases of this part: in the order of their names, every N-th. Neither the order of the suite file nor that of
     /// a folder's entries matters.
-    pub(crate) fn take<'a>(self, cases: &'a [Case]) -> Vec<&'a Case> {
+    pub(crate) fn take(self, cases: &[Case]) -> Vec<&Case> {
         let mut by_name: Vec<&Case> = cases.iter().collect();
         by_name.sort_by(|a, b| a.name.cmp(&b.name));
         let mut mine: Vec<&Case> = by_name.into_iter().skip(self.index - 1).step_by(self.of).collect();

@@ -28,7 +28,7 @@ impl Random {
         Array1::from_shape_simple_fn(n, || self.real(scale))
     }
 
-    fn matrix(&mut self, rows: usize, columns: usize, scale: f32) -> Array2<f32> {
+    pub(crate) fn matrix(&mut self, rows: usize, columns: usize, scale: f32) -> Array2<f32> {
         Array2::from_shape_simple_fn((rows, columns), || self.real(scale))
     }
 }

@@ -140,9 +140,10 @@ fn details(out: &mut String, lstm: &VerifiedLstm) {
     }
     if let Some(t) = worst(all, |t| t.carried.max_abs) {
         let growth = lstm.growth_per_step.map_or_else(String::new, |g| format!("; grows {g:.3}-fold a step"));
-        let values = t.carried.at.as_ref().and_then(|at| Some((at, at.oracle?))).map_or_else(String::new, |(at, oracle)| {
-            format!(": TF1 {:.7}, Keras {:.7}, the truth {oracle:.7}", at.expected, at.found)
-        });
+        let values =
+            t.carried.at.as_ref().and_then(|at| Some((at, at.oracle?))).map_or_else(String::new, |(at, oracle)| {
+                format!(": TF1 {:.7}, Keras {:.7}, the truth {oracle:.7}", at.expected, at.found)
+            });
         say(&format!("carried: the lanes are at most {:.2e} apart{values}{growth}", t.carried.max_abs));
     }
     if let Some(step) = all.iter().find(|t| t.carried.saturated) {

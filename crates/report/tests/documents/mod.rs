@@ -16,7 +16,7 @@ fn at(state: &str, sequence: usize, unit: usize, expected: f64, off: f64) -> Opt
 }
 
 /// A step at which the lanes are `apart`, and the Keras lane's one step is `local` of its bound.
-pub fn step(t: usize, apart: f64, local: f64) -> Timestep {
+pub(crate) fn step(t: usize, apart: f64, local: f64) -> Timestep {
     Timestep {
         t,
         carried: Carried {
@@ -41,11 +41,12 @@ pub fn step(t: usize, apart: f64, local: f64) -> Timestep {
             keras_ratio: each(local / 1.5),
             non_finite: 0,
             at: at("c", 37, t % 100, 1.242732, -2e-7),
+            gate: "f".to_owned(),
         },
     }
 }
 
-pub fn lstm(name: &str, candidate: &str, timesteps: Vec<Timestep>) -> VerifiedLstm {
+pub(crate) fn lstm(name: &str, candidate: &str, timesteps: Vec<Timestep>) -> VerifiedLstm {
     let tensor =
         |name: &str, count| WeightTensor { tensor: name.to_owned(), count, differing: 0, max_abs: 0.0, at: None };
     let kill = |fault: &str, detected, margin, why: Option<&str>| Kill {
@@ -73,6 +74,7 @@ pub fn lstm(name: &str, candidate: &str, timesteps: Vec<Timestep>) -> VerifiedLs
         compared: 1_000_000,
         max_abs: 2e-6,
         growth_per_step: Some(1.0052),
+        first_step_beyond: None,
         timesteps,
         sensitivity: vec![
             kill("forget-bias-missing", Some(true), 8.1e5, None),
@@ -87,11 +89,12 @@ pub fn lstm(name: &str, candidate: &str, timesteps: Vec<Timestep>) -> VerifiedLs
             invisible: 24,
         }),
         diagnosis: vec![],
+        screened: None,
         heat: None,
     }
 }
 
-pub fn pass() -> Verify {
+pub(crate) fn pass() -> Verify {
     let steps = (0..100).map(|t| step(t, 1e-7 * (1.0 + t as f64 / 5.0), 0.2 + (t % 11) as f64 / 100.0)).collect();
     let digest = |path: &str, letter: &str| FileDigest { path: path.to_owned(), sha256: letter.repeat(64) };
     Verify {
@@ -114,6 +117,7 @@ pub fn pass() -> Verify {
         settings: Settings {
             sequences: 64,
             timesteps: 100,
+            judged: None,
             seed: 0,
             lanes: vec!["tf1 (tensor operations)".to_owned(), "keras (tensor operations)".to_owned()],
             lambda: 6.0,
@@ -137,7 +141,7 @@ pub fn pass() -> Verify {
     }
 }
 
-pub fn fail() -> Verify {
+pub(crate) fn fail() -> Verify {
     let mut document = pass();
     document.verdict = "fail".to_owned();
     let reason = |text: &str| Reason {
@@ -178,7 +182,7 @@ pub fn fail() -> Verify {
 }
 
 /// Nothing shows on weights that are all zero.
-pub fn inconclusive() -> Verify {
+pub(crate) fn inconclusive() -> Verify {
     let mut document = pass();
     document.verdict = "inconclusive".to_owned();
     let text = "these faults would not have been seen on this model: gates-not-permuted, bias-not-permuted, \
@@ -198,7 +202,7 @@ pub fn inconclusive() -> Verify {
 }
 
 /// Recorded sequences of different lengths: nothing was compared at the last steps.
-pub fn ragged() -> Verify {
+pub(crate) fn ragged() -> Verify {
     let mut document = pass();
     document.settings.timesteps = 7;
     document.settings.sequences = 3;
@@ -220,7 +224,7 @@ pub fn ragged() -> Verify {
     document
 }
 
-pub fn bidirectional() -> Verify {
+pub(crate) fn bidirectional() -> Verify {
     let mut document = fail();
     let mut backward = pass().lstms.remove(0);
     backward.direction = "backward".to_owned();
@@ -236,7 +240,7 @@ pub fn bidirectional() -> Verify {
 }
 
 /// A network in chaos, on a lane that gives numbers that are none.
-pub fn chaotic() -> Verify {
+pub(crate) fn chaotic() -> Verify {
     let mut document = inconclusive();
     let cell = &mut document.lstms[0];
     cell.sensitivity.iter_mut().for_each(|k| k.detected = k.detected.map(|_| true));
