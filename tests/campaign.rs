@@ -1,8 +1,10 @@
 //! False alarms and false passes: many random networks through the whole comparison.
 //!
 //! `GATEWISE_CAMPAIGN=10000 cargo test --release -p gatewise --test campaign -- --nocapture` repeats the figures of
-//! docs/verdict.md; without the variable 500 of each are run, and 20 of the right ones on the GPU adapter.
+//! docs/evidence.md; without the variable 500 of each are run, and 20 of the right ones on the GPU adapter. `2000..3000`
+//! runs a part: a case is made from its number alone, so that parts add up to the whole, on one machine or on several.
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -122,19 +124,24 @@ impl Bench {
     }
 }
 
-fn campaign_size() -> u64 {
-    std::env::var("GATEWISE_CAMPAIGN").ok().map_or(500, |n| n.parse().expect("GATEWISE_CAMPAIGN is a number"))
+/// The numbers of the cases to run on the CPU, and of those to run on a GPU, which are one in twenty.
+fn cases() -> [Range<u64>; 2] {
+    let Ok(asked) = std::env::var("GATEWISE_CAMPAIGN") else { return [0..500, 0..20] };
+    let (from, to) = asked.split_once("..").unwrap_or(("0", &asked));
+    let [from, to] = [from, to].map(|n| n.parse::<u64>().expect("GATEWISE_CAMPAIGN is 10000 or 2000..3000"));
+    assert!(from < to, "GATEWISE_CAMPAIGN={asked} is no case at all");
+    [from..to, from / 20..to / 20]
 }
 
-/// Runs `case` for every number below `count` on all cores.
-fn on_all_cores(count: u64, case: impl Fn(u64) + Sync) {
-    let next = AtomicU64::new(0);
+/// Runs `case` for each of these numbers on all cores.
+fn on_all_cores(cases: Range<u64>, case: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(cases.start);
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
+                    if number >= cases.end {
                         break;
                     }
                     case(number);
@@ -156,9 +163,9 @@ struct Tally {
     missed: std::collections::BTreeMap<&'static str, usize>,
 }
 
-fn right_conversions(bench: &Bench, count: u64, longest: usize) -> Tally {
+fn right_conversions(bench: &Bench, cases: Range<u64>, longest: usize) -> Tally {
     let tally = Mutex::new(Tally::default());
-    on_all_cores(count, |number| {
+    on_all_cores(cases, |number| {
         let mut draw = Draw::new(number, 0);
         let truth = network(&mut draw);
         let sequences = [1, 2, 3, 4, 4, 4, 8, 40][draw.below(8)];
@@ -201,18 +208,20 @@ fn right_conversions(bench: &Bench, count: u64, longest: usize) -> Tally {
 
 #[test]
 fn no_right_conversion_fails_on_the_cpu() {
-    let tally = right_conversions(&Bench::open(Choice::Cpu), campaign_size(), 500);
-    println!("right conversions on the CPU: {tally:#?}");
-    assert_eq!(tally.cases as u64, campaign_size());
+    let [cases, _] = cases();
+    let tally = right_conversions(&Bench::open(Choice::Cpu), cases.clone(), 500);
+    println!("right conversions on the CPU, cases {cases:?}: {tally:#?}");
+    assert_eq!(tally.cases, cases.count());
     assert!(tally.failed.is_empty(), "{:#?}", tally.failed);
     assert!(tally.largest_local > 0.0 && tally.largest_local < 1.0, "{}", tally.largest_local);
 }
 
 #[test]
 fn no_right_conversion_fails_on_the_gpu() {
-    let count = if campaign_size() >= 10_000 { 500 } else { 20 };
-    let tally = right_conversions(&Bench::open(Choice::Gpu), count, 60);
-    println!("right conversions on the GPU: {tally:#?}");
+    let [_, cases] = cases();
+    let tally = right_conversions(&Bench::open(Choice::Gpu), cases.clone(), 60);
+    println!("right conversions on the GPU, cases {cases:?}: {tally:#?}");
+    assert_eq!(tally.cases, cases.count());
     assert!(tally.failed.is_empty(), "{:#?}", tally.failed);
 }
 
@@ -228,9 +237,9 @@ struct WrongTally {
 }
 
 /// One cell of a random network converted with one or two faults of the catalogue.
-fn wrong_conversions(bench: &Bench, count: u64) -> WrongTally {
+fn wrong_conversions(bench: &Bench, cases: Range<u64>) -> WrongTally {
     let tally = Mutex::new(WrongTally::default());
-    on_all_cores(count, |number| {
+    on_all_cores(cases, |number| {
         // Some draws change nothing (a fault that cannot show on this cell): draw on until one does.
         let mut draw = Draw::new(number, 1);
         let (truth, candidate, index, faults) = loop {
@@ -274,15 +283,16 @@ fn wrong_conversions(bench: &Bench, count: u64) -> WrongTally {
 
 #[test]
 fn every_wrong_conversion_fails_and_is_explained() {
-    let tally = wrong_conversions(&Bench::open(Choice::Cpu), campaign_size());
+    let [cases, _] = cases();
+    let tally = wrong_conversions(&Bench::open(Choice::Cpu), cases.clone());
     println!(
-        "wrong conversions on the CPU: {} cases, {} shown by the lanes alone, {} explained, {} passed",
+        "wrong conversions on the CPU, cases {cases:?}: {} cases, {} shown by the lanes alone, {} explained, {} passed",
         tally.cases,
         tally.shown_by_lanes,
         tally.explained,
         tally.passed.len()
     );
-    assert_eq!(tally.cases as u64, campaign_size());
+    assert_eq!(tally.cases, cases.count());
     assert!(tally.passed.is_empty(), "{:#?}", tally.passed);
     assert!(tally.explained * 100 >= tally.cases * 99, "{:#?}", tally.unexplained);
     assert!(tally.shown_by_lanes * 100 >= tally.cases * 95, "{} of {}", tally.shown_by_lanes, tally.cases);
