@@ -193,6 +193,7 @@ fn expand(pattern: &Pattern, folder: &Path) -> Result<Vec<String>, (usize, Strin
     let wrong = |problem: String| (pattern.line, problem);
     let folder_text = folder.to_str().ok_or_else(|| wrong(format!("the folder {} is not UTF-8", folder.display())))?;
     let in_folder = match folder_text {
+        _ if Path::new(&pattern.text).is_absolute() => pattern.text.clone(),
         "" => pattern.text.clone(),
         folder => format!("{}/{}", Glob::escape(folder), pattern.text),
     };
@@ -213,7 +214,7 @@ fn expand(pattern: &Pattern, folder: &Path) -> Result<Vec<String>, (usize, Strin
 }
 
 fn no_pattern(pattern: &Pattern, error: &PatternError) -> String {
-    format!("{:?} is no pattern: {} at character {}", pattern.text, error.msg, error.pos)
+    format!("{:?} is no pattern: {}", pattern.text, error.msg)
 }
 
 fn named(folder: &Path) -> String {
@@ -314,6 +315,12 @@ mod tests {
         assert_eq!(names(&FILES, both), ["n [m/[b]/x.h5]", "n [m/a/x.h5]", "n [m/b/x.h5]"]);
         let list = "[[case]]\nname = \"n\"\ncheckpoint = [\"n\", \"m/a\"]\n";
         assert_eq!(names(&FILES, list), ["n [n]", "n [m/a]"]);
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::fs::write(elsewhere.path().join("x.h5"), "").unwrap();
+        let absolute = elsewhere.path().display();
+        let absolute =
+            format!("[[case]]\nname = \"n\"\ncheckpoint = \"{absolute}\"\ncandidate = \"{{checkpoint}}/*.h5\"\n");
+        assert_eq!(names(&FILES, &absolute), [format!("n [{}/x.h5]", elsewhere.path().display())]);
         let cross = "[[case]]\nname = \"n\"\ncheckpoint = [\"n\", \"m/a\"]\ncandidate = \"m/b/*\"\n";
         assert_eq!(names(&FILES, cross), ["n [n, m/b/x.h5]", "n [m/a, m/b/x.h5]"]);
     }
