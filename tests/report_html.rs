@@ -122,7 +122,7 @@ fn reports_open_show_their_verdict_and_answer_the_pointer() {
             assert_eq!((&tip["shown"], &tip["focus"]), (&"visible".into(), &0.into()), "{verdict}");
             assert!(tip["label"].as_str().unwrap().contains("arrow keys"), "{verdict}");
         }
-        for part in ["What to do now", "Every step as a table", "units furthest apart", "To repeat it", "sha256 "] {
+        for part in ["What to do now", "Every step as a table", "units furthest apart", "To repeat it", "SHA-256"] {
             assert!(dom.contains(part), "{verdict}: no {part}");
         }
         assert!(dom.contains("gatewise verify "), "{verdict}: the command that repeats it");
