@@ -23,9 +23,8 @@ pub(crate) fn print(text: &str) -> Result<(), CliError> {
 
 /// Writes a document to stdout as JSON.
 pub(crate) fn print_json(document: &impl Serialize) -> Result<(), CliError> {
-    let mut text = serde_json::to_string_pretty(document).map_err(|e| CliError::Stdout(e.into()))?;
-    text.push('\n');
-    print(&text)
+    let text = serde_json::to_string_pretty(document).map_err(|e| CliError::Stdout(e.into()))?;
+    print(&format!("{}\n", report::printable_json(&text)))
 }
 
 /// Writes a file under a temporary name beside its place, then renames it: at no moment is there a partial file of
