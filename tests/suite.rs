@@ -123,22 +123,22 @@ fn valid_junit(file: &Path) {
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
 }
 
-/// Some cases of every ending, each long enough that there is a moment to be killed in.
+/// Some cases of every ending that is kept, and one that is not.
 const TO_BE_KILLED: &str = r#"
 [defaults]
 device = "cpu"
-sequences = 12
-timesteps = 24
+sequences = 4
+timesteps = 6
 
 [[case]]
 name = "right"
-checkpoint = ["GOLDEN/multi", "GOLDEN/bidirectional", "GOLDEN/seed_stack"]
+checkpoint = ["GOLDEN/basic", "GOLDEN/square"]
 candidate = "{checkpoint}/keras?/model.*"
 
 [[case]]
 name = "wrong"
 checkpoint = "GOLDEN/basic"
-candidate = "GOLDEN/basic/keras2/wrong/*.weights.h5"
+candidate = "GOLDEN/basic/keras2/wrong/forget_*.weights.h5"
 expect = "fail"
 
 [[case]]
@@ -159,7 +159,7 @@ fn a_suite_that_was_killed_goes_on_where_it_was_ten_times_over() {
     undisturbed.expect_code(0, "undisturbed");
     let total = undisturbed.json()["counts"]["cases"].as_u64().unwrap() as usize;
     let errors = undisturbed.json()["counts"]["error"].as_u64().unwrap() as usize;
-    assert!(total >= 30 && errors == 1, "{total} cases");
+    assert!(total >= 16 && errors == 1, "{total} cases");
 
     let mut random = Random(u64::from(std::process::id()));
     let mut interrupted = 0;
