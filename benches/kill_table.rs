@@ -16,7 +16,7 @@ use parity::random::Stream;
 use parity::{InputSpec, Lanes, Subject, Verdict};
 
 /// Rounds that count; one that does not comes before them.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 fn main() -> ExitCode {
     let named: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
@@ -98,7 +98,7 @@ fn networks() -> Vec<(&'static str, Network<Tf1Cell>)> {
     vec![
         ("5 inputs, 8 units", cell(5, 8, 1)),
         ("20 inputs, 100 units", cell(20, 100, 2)),
-        ("128 inputs, 256 units", cell(128, 256, 3)),
+        ("64 inputs, 128 units", cell(64, 128, 3)),
         ("2 layers, both ways, 64", Network::Stack(vec![both(32, 64, 4), both(128, 64, 6)])),
     ]
 }
