@@ -116,7 +116,7 @@ fn certificates_and_checks_fit_their_schemas() {
     verified(
         "basic",
         Some("keras2/model.keras"),
-        &["--certificate", &at("plain.json"), "--timestamp", "2026-11-25T22:30:00Z"],
+        &["--certificate", &at("plain.json"), "--created", "2026-11-25T22:30:00Z"],
     );
     verified("multi", None, &["--certificate", &at("signed.json"), "--sign", &at("key.pem")]);
     fits("certificate", &read("plain.json"));

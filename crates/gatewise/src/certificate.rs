@@ -219,7 +219,7 @@ fn layer_tensors(cell: &KerasCell) -> Vec<Tensor> {
 }
 
 /// For the command line: a time in the form of RFC 3339, in UTC, as `date -u +%FT%TZ` prints it.
-pub(crate) fn timestamp(text: &str) -> Result<String, String> {
+pub(crate) fn time(text: &str) -> Result<String, String> {
     let form = "dddd-dd-ddTdd:dd:ddZ";
     let fits = text.len() == form.len()
         && text.bytes().zip(form.bytes()).all(|(c, f)| if f == b'd' { c.is_ascii_digit() } else { c == f });
@@ -269,9 +269,9 @@ mod tests {
 
     #[test]
     fn times_are_in_one_form() {
-        assert!(timestamp("2026-11-25T22:30:00Z").is_ok());
+        assert!(time("2026-11-25T22:30:00Z").is_ok());
         for wrong in ["", "now", "2026-11-25", "2026-11-25T22:30:00", "2026-11-25T22:30:00+01", "２026-11-25T22:30Z"] {
-            assert!(timestamp(wrong).is_err(), "{wrong}");
+            assert!(time(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use disk::Disk;
 use report::document;
 use report::dsse::PublicKey;
 use report::statement::{self, Certificate, CertificateError, Predicate, Signed};
@@ -97,9 +98,10 @@ fn reasons(predicate: &Predicate) -> Vec<String> {
 
 /// The files where the certificate names them.
 fn named_files(args: &args::Check, predicate: &Predicate, document: &mut document::Check) -> Result<(), CliError> {
+    let disk = Disk::new();
     for file in &predicate.files {
         let path = args.root.as_deref().unwrap_or(Path::new("")).join(&file.path);
-        let found = output::sha256_of_regular_file(&path)?;
+        let found = disk.sha256(&path, |_| ())?;
         let matches = found == file.sha256;
         if !matches {
             document.reasons.push(format!(
@@ -115,9 +117,10 @@ fn named_files(args: &args::Check, predicate: &Predicate, document: &mut documen
 
 /// The files given, whatever they are called: each must be one of the certificate's.
 fn given_files(given: &[PathBuf], predicate: &Predicate, document: &mut document::Check) -> Result<(), CliError> {
+    let disk = Disk::new();
     let mut digests = vec![];
     for path in given {
-        let found = output::sha256_of_regular_file(path)?;
+        let found = disk.sha256(path, |_| ())?;
         if !predicate.files.iter().any(|f| f.sha256 == found) {
             document.reasons.push(format!(
                 "{} is none of the files that the certificate is about: its SHA-256 is {found}",

@@ -1,7 +1,7 @@
 //! Results on stdout, and files that appear whole or not at all.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use disk::Disk;
@@ -161,36 +161,18 @@ fn with_usual_permissions() -> tempfile::Builder<'static, 'static> {
 
 /// Reads a file whole, as long as it is no larger than `limit`.
 pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
-    let failed = |source| CliError::File { doing: "reading", file: path.to_owned(), source };
-    let mut bytes = vec![];
-    let file = open_regular(path)?;
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limit {
-        return Err(failed(io::Error::other(format!("it has more than the {limit} bytes that such a file can have"))));
+    let disk = Disk::new();
+    if disk.open(path)?.len() > limit {
+        let source = io::Error::other(format!("it has more than the {limit} bytes that such a file can have"));
+        return Err(CliError::File { doing: "reading", file: path.to_owned(), source });
     }
-    Ok(bytes)
+    Ok(disk.read(path)?)
 }
 
 /// Reads a text of a few lines, such as a key.
 pub(crate) fn read_small_text(path: &Path) -> Result<String, CliError> {
     let failed = |source| CliError::File { doing: "reading", file: path.to_owned(), source };
     String::from_utf8(read_at_most(path, 64 << 10)?).map_err(|_| failed(io::Error::other("it is not text")))
-}
-
-/// Opens a file, but nothing that could be read for ever: no device, no pipe.
-fn open_regular(path: &Path) -> Result<File, CliError> {
-    let failed = |source| CliError::File { doing: "reading", file: path.to_owned(), source };
-    // Asked before it is opened: opening a pipe waits for somebody to write.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(failed(io::Error::other("it is not a regular file")));
-    }
-    File::open(path).map_err(failed)
-}
-
-/// SHA-256 of a file that somebody else named.
-pub(crate) fn sha256_of_regular_file(path: &Path) -> Result<String, CliError> {
-    open_regular(path)?;
-    Ok(Disk::new().sha256(path, |_| ())?)
 }
 
 /// SHA-256 in lower-case hexadecimal.

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
         output::write_whole(path, report::html(&judged.document, &command_line()).as_bytes())?;
     }
     if let Some(path) = &evidence.certificate {
-        let bytes = certificate::certify(args, &judged, evidence.timestamp.as_deref(), key.as_ref())?;
+        let bytes = certificate::certify(args, &judged, evidence.created.as_deref(), key.as_ref())?;
         output::write_whole(path, &bytes)?;
     }
     if let Some(folder) = &evidence.bundle {

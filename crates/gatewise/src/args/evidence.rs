@@ -20,8 +20,8 @@ pub(crate) struct Evidence {
     pub(crate) sign: Option<PathBuf>,
     /// Record this time in the certificate, such as "$(date -u +%FT%TZ)"; without it there is none, and the same
     /// comparison gives the same bytes.
-    #[arg(long, value_name = "TIME", requires = "certificate", value_parser = crate::certificate::timestamp)]
-    pub(crate) timestamp: Option<String>,
+    #[arg(long, value_name = "TIME", requires = "certificate", value_parser = crate::certificate::time)]
+    pub(crate) created: Option<String>,
     /// Unless the verdict is a pass, also write the smallest part that shows why into this new folder; without
     /// CHECKPOINT, repeat what such a folder holds on the CPU.
     #[arg(long, value_name = "DIR")]

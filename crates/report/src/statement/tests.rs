@@ -131,7 +131,7 @@ fn a_statement_that_contradicts_itself_is_refused() {
         (&|s| s.predicate.verification["schema"] = "gatewise.verify/2".into(), "verify/1"),
         (&|s| s.predicate.verification["reasons"] = serde_json::json!([{ "verdict": "fail" }]), "its reasons"),
         (&|s| s.predicate.verification["reasons"] = serde_json::json!([{ "verdict": "perhaps" }]), "its reasons"),
-        (&|s| s.predicate.verification["reasons"] = Value::Null, "reasons"),
+        (&|s| s.predicate.verification["reasons"] = Value::Null, "its verification: invalid type"),
         (&|s| s.predicate.verification["lstms"][0]["weights"]["equal"] = false.into(), "a difference"),
         (&|s| s.predicate.verification["lstms"][0]["compared"] = 0.into(), "nothing compared"),
         (&|s| s.predicate.verification["lstms"][0]["name"] = "other".into(), "LSTMs"),
