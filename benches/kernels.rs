@@ -1,10 +1,11 @@
 //! Time of the LSTM kernels on a graphics adapter beside Burn's own `nn::Lstm` and our lanes of tensor operations there.
 //!
-//!     cargo bench -p lanes --bench kernels -- [SEQUENCES,STEPS,INPUT,UNITS]...
+//!     cargo bench -p lanes --bench kernels -- [kernels] [SEQUENCES,STEPS,INPUT,UNITS]...
 //!
 //! A time is of a whole call, from inputs in main memory to outputs there, weights uploaded by our lanes each time; of
 //! `nn::Lstm` the weights are on the device before. The first call, which compiles, is shown apart; then the median of at
-//! least three calls. Lanes count only if their output is that of the tensor operations.
+//! least two calls. Lanes count only if their output is that of the tensor operations. The word `kernels` leaves out
+//! what is slow.
 
 use std::time::Instant;
 
@@ -20,16 +21,18 @@ type Shape = [usize; 4];
 
 const DEFAULT: [Shape; 2] = [[32, 100, 128, 256], [256, 100, 128, 256]];
 
-/// Seconds that one implementation is timed for, beyond three calls.
+/// Seconds that one implementation is timed for, beyond two calls.
 const SECONDS: f64 = 2.0;
 
 fn main() {
-    let given: Vec<Shape> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).map(|a| shape(&a)).collect();
+    let words: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let only_kernels = words.iter().any(|word| word == "kernels");
+    let given: Vec<Shape> = words.iter().filter(|word| *word != "kernels").map(|word| shape(word)).collect();
     let shapes = if given.is_empty() { DEFAULT.to_vec() } else { given };
     let device = Device::open(Choice::Gpu).unwrap_or_else(|e| panic!("{e}"));
     println!("{} ({})", device.info().name, device.info().kind);
     for shape in shapes {
-        of_shape(shape, &device);
+        of_shape(shape, &device, only_kernels);
     }
 }
 
@@ -38,7 +41,7 @@ fn shape(text: &str) -> Shape {
     numbers.try_into().expect("SEQUENCES,STEPS,INPUT,UNITS")
 }
 
-fn of_shape([sequences, steps, input, units]: Shape, device: &Device) {
+fn of_shape([sequences, steps, input, units]: Shape, device: &Device, only_kernels: bool) {
     let random = Stream::new(0, 7);
     let scale = 1.0 / ((input + units) as f32).sqrt();
     let kernel =
@@ -57,13 +60,18 @@ fn of_shape([sequences, steps, input, units]: Shape, device: &Device) {
     println!("\n{sequences} sequences, {steps} steps, {input} inputs, {units} units: {:.2} GFLOP", operations / 1e9);
 
     let burn = LstmConfig::new(input, units, true).init(device.burn());
-    let slowest = time("Burn nn::Lstm", operations, None, || {
-        let x = TensorData::new(batch.x.iter().copied().collect::<Vec<f32>>(), [sequences, steps, input]);
-        let (output, _) = burn.forward(Tensor::<3>::from_data(x, device.burn()), None);
-        output.into_data();
+    let slowest = (!only_kernels).then(|| {
+        time("Burn nn::Lstm", operations, None, || {
+            let x = TensorData::new(batch.x.iter().copied().collect::<Vec<f32>>(), [sequences, steps, input]);
+            let (output, _) = burn.forward(Tensor::<3>::from_data(x, device.burn()), None);
+            output.into_data();
+        })
     });
     let mut reference: Option<Array3<f32>> = None;
     for route in [Route::Operations, Route::SequenceKernel, Route::StepKernel] {
+        if route == Route::Operations && only_kernels {
+            continue;
+        }
         let tf1_lane = Tf1FusedLstm::new(device.clone()).with_route(route);
         let keras_lane = KerasLstm::new(device.clone()).with_route(route);
         let runs: [(String, &dyn Fn() -> Trace<f32>); 2] = [
@@ -75,7 +83,7 @@ fn of_shape([sequences, steps, input, units]: Shape, device: &Device) {
             continue;
         }
         for (name, run) in runs {
-            time(&name, operations, Some(slowest), || {
+            time(&name, operations, slowest, || {
                 let output = run().output;
                 let right = reference.get_or_insert_with(|| output.clone());
                 let off = right.iter().zip(&output).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
@@ -96,7 +104,7 @@ fn time(name: &str, operations: f64, beside: Option<f64>, mut call: impl FnMut()
     };
     let first = once();
     let mut times = vec![];
-    while times.len() < 3 || (times.iter().sum::<f64>() < SECONDS && times.len() < 50) {
+    while times.len() < 2 || (times.iter().sum::<f64>() < SECONDS && times.len() < 50) {
         times.push(once());
     }
     times.sort_by(f64::total_cmp);

@@ -52,10 +52,21 @@ struct Parameters {
 @group(0) @binding(6) var<storage, read_write> gates_trace: array<f32>;
 @group(0) @binding(7) var<storage, read_write> parameters: Parameters;  // in
 
+// Read once: a software adapter pays dearly for each element that it reads, and the drivers cannot know that what is
+// written in between is something else.
+var<private> run: Parameters;
+var<private> lengths_of: array<vec4<u32>, 4>;  // of each four sequences of the workgroup; 0 past the last sequence
+
 // Where one step of the loop stands in one sequence.
 struct Place {
     at: u32,      // step of the input that is read, and of the traces that is written
     valid: bool,  // it lies before the sequence's end
+}
+
+// The same for four sequences.
+struct Places {
+    at: vec4<u32>,
+    valid: vec4<bool>,
 }
 
 // Where an invocation is: its first sequence, the step in the order of reading, and which rows it adds up.
@@ -98,130 +109,140 @@ fn clip(v: vec4<f32>, bound: f32) -> vec4<f32> {
     return keep_nan(clamp(v, vec4(-bound), vec4(bound)), v);
 }
 
+fn length_of(sequence: u32) -> u32 {
+    if (sequence < run.sequences) {
+        return lengths[sequence];
+    }
+    return 0u;
+}
+
+// To be called first, with the workgroup's first sequence.
+fn begin(first: u32) {
+    run = parameters;
+    for (var quad = 0u; quad < QUADS; quad++) {
+        let s = first + 4u * quad;
+        lengths_of[quad] = vec4(length_of(s), length_of(s + 1u), length_of(s + 2u), length_of(s + 3u));
+    }
+}
+
+// Of the workgroup's sequences from 4 quad.
+fn places(quad: u32, step: u32) -> Places {
+    let length = lengths_of[quad];
+    let a = place(length.x, step);
+    let b = place(length.y, step);
+    let c = place(length.z, step);
+    let d = place(length.w, step);
+    return Places(vec4(a.at, b.at, c.at, d.at), vec4(a.valid, b.valid, c.valid, d.valid));
+}
+
 // The row of weights after those of the input and of h.
 fn bias_of(unit: u32) -> vec4<f32> {
-    return weights[(parameters.input + parameters.recurrent) * parameters.units + unit];
+    return weights[(run.input + run.recurrent) * run.units + unit];
 }
 
 fn peepholes_of(unit: u32) -> vec4<f32> {
-    return weights[(parameters.input + parameters.recurrent + 1u) * parameters.units + unit];
+    return weights[(run.input + run.recurrent + 1u) * run.units + unit];
 }
 
 fn tiles() -> u32 {
-    return (parameters.sequences + 15u) / 16u * 4u;
+    return (run.sequences + 15u) / 16u * 4u;
 }
 
 // Where h before a step is; h after it is where the next step looks.
 fn h_index(first: u32, step: u32, row: u32) -> u32 {
-    return ((step & 1u) * tiles() + first / 4u) * parameters.recurrent + row;
+    return ((step & 1u) * tiles() + first / 4u) * run.recurrent + row;
 }
 
 fn c_index(first: u32, unit: u32) -> u32 {
-    return 2u * tiles() * parameters.recurrent + first / 4u * parameters.units + unit;
+    return 2u * tiles() * run.recurrent + first / 4u * run.units + unit;
 }
 
 fn shown_index(first: u32, unit: u32) -> u32 {
-    let padded = (parameters.units + 3u) / 4u * 4u;
-    return tiles() * (2u * parameters.recurrent + parameters.units) + first / 4u * padded + unit;
-}
-
-fn place_of(sequence: u32, step: u32) -> Place {
-    if (sequence < parameters.sequences) {
-        return place(lengths[sequence], step);
-    }
-    return Place(0u, false);
-}
-
-// Which of the four sequences from `first` have not ended.
-fn valid_quad(first: u32, step: u32) -> vec4<bool> {
-    return vec4(
-        place_of(first, step).valid,
-        place_of(first + 1u, step).valid,
-        place_of(first + 2u, step).valid,
-        place_of(first + 3u, step).valid,
-    );
+    let padded = (run.units + 3u) / 4u * 4u;
+    return tiles() * (2u * run.recurrent + run.units) + first / 4u * padded + unit;
 }
 
 // Past a sequence's end the traces are zero: written here too, so that every element of them is.
-fn trace_h(sequence: u32, step: u32, row: u32, h: f32) {
-    if (sequence < parameters.sequences) {
-        let p = place_of(sequence, step);
-        h_trace[(sequence * parameters.timesteps + p.at) * parameters.recurrent + row] = select(0.0, h, p.valid);
+fn trace_state(sequence: u32, at: u32, row: u32, value: f32, of_c: bool) {
+    if (sequence < run.sequences) {
+        if (of_c) {
+            c_trace[(sequence * run.timesteps + at) * run.units + row] = value;
+        } else {
+            h_trace[(sequence * run.timesteps + at) * run.recurrent + row] = value;
+        }
     }
 }
 
-fn trace_c(sequence: u32, step: u32, unit: u32, c: f32) {
-    if (sequence < parameters.sequences) {
-        let p = place_of(sequence, step);
-        c_trace[(sequence * parameters.timesteps + p.at) * parameters.units + unit] = select(0.0, c, p.valid);
-    }
+fn trace_quad(first: u32, p: Places, row: u32, values: vec4<f32>, of_c: bool) {
+    let shown = select(vec4(0.0), values, p.valid);
+    trace_state(first, p.at.x, row, shown.x, of_c);
+    trace_state(first + 1u, p.at.y, row, shown.y, of_c);
+    trace_state(first + 2u, p.at.z, row, shown.z, of_c);
+    trace_state(first + 3u, p.at.w, row, shown.w, of_c);
 }
 
-fn trace_gates(sequence: u32, step: u32, unit: u32, i: f32, j: f32, f: f32, o: f32) {
-    if (sequence < parameters.sequences) {
-        let p = place_of(sequence, step);
-        let units = parameters.units;
-        let at = (sequence * parameters.timesteps + p.at) * 4u * units + unit;
-        gates_trace[at] = select(0.0, i, p.valid);
-        gates_trace[at + units] = select(0.0, j, p.valid);
-        gates_trace[at + 2u * units] = select(0.0, f, p.valid);
-        gates_trace[at + 3u * units] = select(0.0, o, p.valid);
+// Gates i, j, f, o.
+fn trace_gates(sequence: u32, at: u32, valid: bool, unit: u32, gates: vec4<f32>) {
+    if (sequence < run.sequences) {
+        let shown = select(vec4(0.0), gates, vec4(valid));
+        let start = (sequence * run.timesteps + at) * 4u * run.units + unit;
+        gates_trace[start] = shown.x;
+        gates_trace[start + run.units] = shown.y;
+        gates_trace[start + 2u * run.units] = shown.z;
+        gates_trace[start + 3u * run.units] = shown.w;
     }
 }
 
 // A new h of the four sequences from `first`; a sequence that has ended holds its own.
-fn store_h(first: u32, step: u32, row: u32, h: vec4<f32>) {
+fn store_h(first: u32, step: u32, p: Places, row: u32, h: vec4<f32>) {
     let held = state[h_index(first, step, row)];
-    state[h_index(first, step + 1u, row)] = select(held, h, valid_quad(first, step));
-    trace_h(first, step, row, h.x);
-    trace_h(first + 1u, step, row, h.y);
-    trace_h(first + 2u, step, row, h.z);
-    trace_h(first + 3u, step, row, h.w);
+    state[h_index(first, step + 1u, row)] = select(held, h, p.valid);
+    trace_quad(first, p, row, h, false);
 }
 
 // The new c of a unit, and its output, which is h unless it is projected.
-fn store(first: u32, step: u32, unit: u32, shown: vec4<f32>, c: vec4<f32>) {
+fn store(first: u32, step: u32, p: Places, unit: u32, shown: vec4<f32>, c: vec4<f32>) {
     let at = c_index(first, unit);
-    state[at] = select(state[at], c, valid_quad(first, step));
-    trace_c(first, step, unit, c.x);
-    trace_c(first + 1u, step, unit, c.y);
-    trace_c(first + 2u, step, unit, c.z);
-    trace_c(first + 3u, step, unit, c.w);
+    state[at] = select(state[at], c, p.valid);
+    trace_quad(first, p, unit, c, true);
     if (PROJECTED == 1u) {
         state[shown_index(first, unit)] = shown;
     } else {
-        store_h(first, step, unit, shown);
+        store_h(first, step, p, unit, shown);
     }
 }
 
 // The gates of the four sequences from `first`, if they are asked for.
-fn store_gates(first: u32, step: u32, unit: u32, i: vec4<f32>, j: vec4<f32>, f: vec4<f32>, o: vec4<f32>) {
-    if (parameters.record_gates == 1u) {
-        trace_gates(first, step, unit, i.x, j.x, f.x, o.x);
-        trace_gates(first + 1u, step, unit, i.y, j.y, f.y, o.y);
-        trace_gates(first + 2u, step, unit, i.z, j.z, f.z, o.z);
-        trace_gates(first + 3u, step, unit, i.w, j.w, f.w, o.w);
+fn store_gates(first: u32, p: Places, unit: u32, i: vec4<f32>, j: vec4<f32>, f: vec4<f32>, o: vec4<f32>) {
+    if (run.record_gates == 1u) {
+        trace_gates(first, p.at.x, p.valid.x, unit, vec4(i.x, j.x, f.x, o.x));
+        trace_gates(first + 1u, p.at.y, p.valid.y, unit, vec4(i.y, j.y, f.y, o.y));
+        trace_gates(first + 2u, p.at.z, p.valid.z, unit, vec4(i.z, j.z, f.z, o.z));
+        trace_gates(first + 3u, p.at.w, p.valid.w, unit, vec4(i.w, j.w, f.w, o.w));
     }
 }
 
 // All of a workgroup's sequences from their pre-activations.
 fn finish_tile(here: Here, unit: u32, z: Tile) {
-    finish(here.first, here.step, unit, z.a);
-    if (QUADS > 1u) {
-        finish(here.first + 4u, here.step, unit, z.b);
-    }
-    if (QUADS > 2u) {
-        finish(here.first + 8u, here.step, unit, z.c);
-        finish(here.first + 12u, here.step, unit, z.d);
+    for (var quad = 0u; quad < QUADS; quad++) {
+        var gates = z.a;
+        if (quad == 1u) {
+            gates = z.b;
+        } else if (quad == 2u) {
+            gates = z.c;
+        } else if (quad == 3u) {
+            gates = z.d;
+        }
+        finish(here.first + 4u * quad, here.step, places(quad, here.step), unit, gates);
     }
 }
 
 // One element of h from the output of all units, for the four sequences from `first`.
-fn project(first: u32, step: u32, row: u32) {
-    let start = (parameters.input + parameters.recurrent + 1u + PEEPHOLES) * parameters.units;
+fn project(first: u32, step: u32, p: Places, row: u32) {
+    let start = (run.input + run.recurrent + 1u + PEEPHOLES) * run.units;
     var h = vec4<f32>();
-    for (var unit = 0u; unit < parameters.units; unit += 4u) {
-        let w = weights[start + unit / 4u * parameters.recurrent + row];
+    for (var unit = 0u; unit < run.units; unit += 4u) {
+        let w = weights[start + unit / 4u * run.recurrent + row];
         let shown = shown_index(first, unit);
         h += w.x * state[shown];
         h += w.y * state[shown + 1u];
@@ -229,7 +250,7 @@ fn project(first: u32, step: u32, row: u32) {
         h += w.w * state[shown + 3u];
     }
     if (PROJECTION_CLIP == 1u) {
-        h = clip(h, parameters.projection_clip);
+        h = clip(h, run.projection_clip);
     }
-    store_h(first, step, row, h);
+    store_h(first, step, p, row, h);
 }

@@ -8,7 +8,7 @@
 
 // Keras reverses the whole sequence, and the mask holds the state over the padding that then comes first.
 fn place(length: u32, step: u32) -> Place {
-    let at = select(step, parameters.timesteps - 1u - step, parameters.backward == 1u);
+    let at = select(step, run.timesteps - 1u - step, run.backward == 1u);
     return Place(at, at < length);
 }
 
@@ -16,13 +16,13 @@ fn preactivations(here: Here, unit: u32) -> Tile {
     return add_tiles(of_x(Tile(), here, unit), of_h(Tile(), here, unit));
 }
 
-fn finish(first: u32, step: u32, unit: u32, z: Gates) {
+fn finish(first: u32, step: u32, p: Places, unit: u32, z: Gates) {
     let bias = bias_of(unit);
     let i = activate(RHO, z.first + bias.x);
     let f = activate(RHO, z.second + bias.y);
     let candidate = activate(PHI, z.third + bias.z);
     let o = activate(RHO, z.fourth + bias.w);
     let c = f * state[c_index(first, unit)] + i * candidate;
-    store_gates(first, step, unit, i, candidate, f, o);
-    store(first, step, unit, o * activate(PHI, c), c);
+    store_gates(first, p, unit, i, candidate, f, o);
+    store(first, step, p, unit, o * activate(PHI, c), c);
 }

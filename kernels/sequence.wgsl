@@ -18,37 +18,36 @@ fn uniform_steps(lane: u32) -> vec2<u32> {
     return workgroupUniformLoad(&sh_steps);
 }
 
-fn x_at(sequence: u32, step: u32, column: u32) -> f32 {
-    let p = place_of(sequence, step);
-    if (p.valid) {
-        return x[(sequence * parameters.timesteps + p.at) * parameters.input + column];
+fn x_at(valid: bool, start: u32, column: u32) -> f32 {
+    if (valid) {
+        return x[start + column];
     }
     return 0.0;
 }
 
 // Fills sh_rows; a barrier must follow.
 fn stage(first: u32, step: u32, lane: u32) {
-    for (var column = lane; column < parameters.input; column += WORKGROUP) {
-        for (var quad = 0u; quad < QUADS; quad++) {
-            let s = first + 4u * quad;
+    for (var quad = 0u; quad < QUADS; quad++) {
+        let p = places(quad, step);
+        let s = first + 4u * quad;
+        let starts = (vec4(s, s + 1u, s + 2u, s + 3u) * run.timesteps + p.at) * run.input;
+        for (var column = lane; column < run.input; column += WORKGROUP) {
             sh_rows[column * QUADS + quad] = vec4(
-                x_at(s, step, column),
-                x_at(s + 1u, step, column),
-                x_at(s + 2u, step, column),
-                x_at(s + 3u, step, column),
+                x_at(p.valid.x, starts.x, column),
+                x_at(p.valid.y, starts.y, column),
+                x_at(p.valid.z, starts.z, column),
+                x_at(p.valid.w, starts.w, column),
             );
         }
-    }
-    for (var row = lane; row < parameters.recurrent; row += WORKGROUP) {
-        for (var quad = 0u; quad < QUADS; quad++) {
-            sh_rows[(parameters.input + row) * QUADS + quad] = state[h_index(first + 4u * quad, step, row)];
+        for (var row = lane; row < run.recurrent; row += WORKGROUP) {
+            sh_rows[(run.input + row) * QUADS + quad] = state[h_index(s, step, row)];
         }
     }
 }
 
 fn add_row(start: Tile, row: u32, unit: u32) -> Tile {
     var sum = start;
-    let w = weights[row * parameters.units + unit];
+    let w = weights[row * run.units + unit];
     sum.a = accumulate(sum.a, w, sh_rows[row * QUADS]);
     if (QUADS > 1u) {
         sum.b = accumulate(sum.b, w, sh_rows[row * QUADS + 1u]);
@@ -77,29 +76,30 @@ fn rows(start: Tile, first_row: u32, end: u32, unit: u32) -> Tile {
 }
 
 fn of_x(start: Tile, here: Here, unit: u32) -> Tile {
-    return rows(start, 0u, parameters.input, unit);
+    return rows(start, 0u, run.input, unit);
 }
 
 fn of_h(start: Tile, here: Here, unit: u32) -> Tile {
-    return rows(start, parameters.input, parameters.input + parameters.recurrent, unit);
+    return rows(start, run.input, run.input + run.recurrent, unit);
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let steps = uniform_steps(lane);
     let first = group.x * 4u * QUADS;
+    begin(first);
     for (var step = steps.x; step < steps.y; step++) {
         stage(first, step, lane);
         workgroupBarrier();  // the step's rows are staged before anyone reads them
-        for (var unit = lane; unit < parameters.units; unit += WORKGROUP) {
+        for (var unit = lane; unit < run.units; unit += WORKGROUP) {
             let here = Here(first, step, 0u);
             finish_tile(here, unit, preactivations(here, unit));
         }
         if (PROJECTED == 1u) {
             storageBarrier();  // all units have shown their output before anyone projects it
-            for (var row = lane; row < parameters.recurrent; row += WORKGROUP) {
+            for (var row = lane; row < run.recurrent; row += WORKGROUP) {
                 for (var quad = 0u; quad < QUADS; quad++) {
-                    project(first + 4u * quad, step, row);
+                    project(first + 4u * quad, step, places(quad, step), row);
                 }
             }
             storageBarrier();  // and it is projected before anyone shows the next

@@ -17,19 +17,12 @@ fn uniform_now(lane: u32) -> vec2<u32> {
     return workgroupUniformLoad(&sh_now);
 }
 
-// Where x of a sequence's step begins. What a sequence that has ended computes is thrown away, so any x will do for it.
-fn x_start(sequence: u32, step: u32) -> u32 {
-    let p = place_of(sequence, step);
-    return select(0u, (sequence * parameters.timesteps + p.at) * parameters.input, p.valid);
-}
-
-fn x_starts(first: u32, step: u32) -> vec4<u32> {
-    return vec4(
-        x_start(first, step),
-        x_start(first + 1u, step),
-        x_start(first + 2u, step),
-        x_start(first + 3u, step),
-    );
+// Where x of the steps of four sequences begins. What a sequence that has ended computes is thrown away, so any x will do
+// for it.
+fn x_starts(quad: u32, first: u32, step: u32) -> vec4<u32> {
+    let p = places(quad, step);
+    let sequences = vec4(first, first + 1u, first + 2u, first + 3u) + 4u * quad;
+    return select(vec4(0u), (sequences * run.timesteps + p.at) * run.input, p.valid);
 }
 
 fn x_quad(starts: vec4<u32>, column: u32) -> vec4<f32> {
@@ -38,12 +31,12 @@ fn x_quad(starts: vec4<u32>, column: u32) -> vec4<f32> {
 
 fn of_x(start: Tile, here: Here, unit: u32) -> Tile {
     var sum = start;
-    let a = x_starts(here.first, here.step);
-    let b = x_starts(here.first + 4u, here.step);
-    let c = x_starts(here.first + 8u, here.step);
-    let d = x_starts(here.first + 12u, here.step);
-    for (var row = here.slice; row < parameters.input; row += SLICES) {
-        let w = weights[row * parameters.units + unit];
+    let a = x_starts(0u, here.first, here.step);
+    let b = x_starts(1u, here.first, here.step);
+    let c = x_starts(2u, here.first, here.step);
+    let d = x_starts(3u, here.first, here.step);
+    for (var row = here.slice; row < run.input; row += SLICES) {
+        let w = weights[row * run.units + unit];
         sum.a = accumulate(sum.a, w, x_quad(a, row));
         if (QUADS > 1u) {
             sum.b = accumulate(sum.b, w, x_quad(b, row));
@@ -62,8 +55,8 @@ fn of_h(start: Tile, here: Here, unit: u32) -> Tile {
     let b = h_index(here.first + 4u, here.step, 0u);
     let c = h_index(here.first + 8u, here.step, 0u);
     let d = h_index(here.first + 12u, here.step, 0u);
-    for (var row = here.slice; row < parameters.recurrent; row += SLICES) {
-        let w = weights[(parameters.input + row) * parameters.units + unit];
+    for (var row = here.slice; row < run.recurrent; row += SLICES) {
+        let w = weights[(run.input + row) * run.units + unit];
         sum.a = accumulate(sum.a, w, state[a + row]);
         if (QUADS > 1u) {
             sum.b = accumulate(sum.b, w, state[b + row]);
@@ -105,18 +98,19 @@ fn gates_over_slices(sum: Gates, lane: u32) -> Gates {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let now = uniform_now(lane);
     let first = group.y * 4u * QUADS;
+    begin(first);
     if (PROJECTED == 1u && now.y == 1u) {
         let row = group.x * WORKGROUP + lane;
-        if (row < parameters.recurrent) {
+        if (row < run.recurrent) {
             for (var quad = 0u; quad < QUADS; quad++) {
-                project(first + 4u * quad, now.x, row);
+                project(first + 4u * quad, now.x, places(quad, now.x), row);
             }
         }
     } else {
         let unit = group.x * UNITS + lane % UNITS;
         let here = Here(first, now.x, lane / UNITS);
         var z = Tile();
-        if (unit < parameters.units) {
+        if (unit < run.units) {
             z = preactivations(here, unit);
         }
         z.a = gates_over_slices(z.a, lane);
@@ -127,7 +121,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             z.c = gates_over_slices(z.c, lane);
             z.d = gates_over_slices(z.d, lane);
         }
-        if (lane < UNITS && unit < parameters.units) {
+        if (lane < UNITS && unit < run.units) {
             finish_tile(here, unit, z);
         }
     }

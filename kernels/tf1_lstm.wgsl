@@ -9,18 +9,18 @@
 // dynamic_rnn stops at a sequence's end; reverse_sequence turns round its valid part and leaves the rest in place.
 fn place(length: u32, step: u32) -> Place {
     let valid = step < length;
-    return Place(select(step, length - 1u - step, parameters.backward == 1u && valid), valid);
+    return Place(select(step, length - 1u - step, run.backward == 1u && valid), valid);
 }
 
 fn preactivations(here: Here, unit: u32) -> Tile {
     return of_h(of_x(Tile(), here, unit), here, unit);
 }
 
-fn finish(first: u32, step: u32, unit: u32, z: Gates) {
+fn finish(first: u32, step: u32, p: Places, unit: u32, z: Gates) {
     let bias = bias_of(unit);
     let before = state[c_index(first, unit)];
     var of_i = z.first + bias.x;
-    var of_f = (z.third + bias.z) + parameters.forget_bias;
+    var of_f = (z.third + bias.z) + run.forget_bias;
     var of_o = z.fourth + bias.w;
     var peepholes = vec4<f32>();
     if (PEEPHOLES == 1u) {
@@ -33,12 +33,12 @@ fn finish(first: u32, step: u32, unit: u32, z: Gates) {
     let f = activate(RHO, of_f);
     var c = f * before + i * j;
     if (CELL_CLIP == 1u) {
-        c = clip(c, parameters.cell_clip);
+        c = clip(c, run.cell_clip);
     }
     if (PEEPHOLES == 1u) {
         of_o += peepholes.z * c;
     }
     let o = activate(RHO, of_o);
-    store_gates(first, step, unit, i, j, f, o);
-    store(first, step, unit, o * activate(PHI, c), c);
+    store_gates(first, p, unit, i, j, f, o);
+    store(first, step, p, unit, o * activate(PHI, c), c);
 }
