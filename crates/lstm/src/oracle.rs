@@ -61,8 +61,15 @@ pub fn run(network: &Network<Tf1Cell>, batch: &Batch) -> Truth {
     run_in_parts(network, batch, &|_| Exact)
 }
 
-/// Sequences that one thread takes at a time. Fixed, so that results do not depend on the number of threads.
-const PART: usize = 16;
+/// Sequences that one thread takes at a time, at least and at most. Few of them keep every thread busy; many of them are
+/// worth reading the weights for.
+const PART: [usize; 2] = [16, 64];
+
+/// How many sequences one thread takes at a time. The number of threads does not count, so that results do not depend
+/// on it: what is drawn at random belongs to a part.
+fn sequences_of_a_part(sequences: usize) -> usize {
+    (sequences / 4).clamp(PART[0], PART[1])
+}
 
 /// [`run_with`] over parts of the batch, spread over the cores. `arithmetic` makes what one part runs with, from the
 /// part's number.
@@ -74,7 +81,8 @@ pub fn run_in_parts<A: Arithmetic>(
     batch: &Batch,
     arithmetic: &(impl Fn(usize) -> A + Sync),
 ) -> Truth {
-    let parts = batch.sequences().div_ceil(PART);
+    let of_a_part = sequences_of_a_part(batch.sequences());
+    let parts = batch.sequences().div_ceil(of_a_part);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(parts);
     if threads <= 1 && parts <= 1 {
         return run_with(network, batch, &mut arithmetic(0));
@@ -87,7 +95,7 @@ pub fn run_in_parts<A: Arithmetic>(
             if part >= parts {
                 return done;
             }
-            let sequences = part * PART..((part + 1) * PART).min(batch.sequences());
+            let sequences = part * of_a_part..((part + 1) * of_a_part).min(batch.sequences());
             done.push((part, run_with(network, &batch.select(sequences), &mut arithmetic(part))));
         }
     };

@@ -53,8 +53,52 @@ impl OutputReport {
     }
 }
 
-/// Compares recorded outputs `y` `[sequences, timesteps, output]` with the truth, each step with what right runs may be
-/// apart there; padding past a sequence's end is left out.
+/// The truth of a network over a batch, and how far right f32 runs may be from it: outputs are judged against both.
+#[derive(Clone, Debug)]
+pub struct Yardstick {
+    /// `[sequences, timesteps, output]`
+    exact: Array3<f32>,
+    /// Of each step.
+    allowed: Vec<f64>,
+}
+
+impl Yardstick {
+    /// Runs the oracle and the ensemble of right runs.
+    pub fn new(network: &Network<Tf1Cell>, batch: &Batch, budget: &ActivationBudget, seed: u64) -> Yardstick {
+        let truth = oracle::run(network, batch).trace;
+        let floor = ensemble::noise_floor(&ensemble::run(network, batch, budget, seed), &truth);
+        let allowed = allowed(network, batch, &truth, &floor);
+        Yardstick { exact: truth.output.mapv(|v| v as f32), allowed }
+    }
+
+    /// Compares outputs `y` `[sequences, timesteps, output]` for the same batch with the truth, each step with what right
+    /// runs may be apart there; padding past a sequence's end is left out. Nothing is explained.
+    ///
+    /// # Errors
+    /// If `y` has another shape than the network's output.
+    pub fn judge(&self, batch: &Batch, y: &Array3<f32>) -> Result<OutputReport, LaneError> {
+        let Yardstick { exact, allowed } = self;
+        if y.dim() != exact.dim() {
+            let (expected, found) = (exact.shape().to_vec(), y.shape().to_vec());
+            return Err(LaneError::Shape { what: "recorded outputs y".to_owned(), expected, found });
+        }
+        let Apart { compared, distances } = apart(batch, y, exact);
+        let unjudged = allowed.iter().filter(|a| a.is_infinite()).count();
+        let step = worst(&distances, allowed);
+        let at = |of: &[f64]| step.map_or(f64::NAN, |t| of[t]);
+        Ok(OutputReport {
+            compared,
+            step: step.unwrap_or(0),
+            distance: at(&distances),
+            allowed: at(allowed),
+            unjudged,
+            explanations: vec![],
+        })
+    }
+}
+
+/// Compares recorded outputs `y` `[sequences, timesteps, output]` with the truth ([`Yardstick`]), and looks for the
+/// mistakes that explain them where they are too far from it.
 ///
 /// # Errors
 /// If `y` has another shape than the network's output.
@@ -66,32 +110,15 @@ pub fn judge(
     budget: &ActivationBudget,
     seed: u64,
 ) -> Result<OutputReport, LaneError> {
-    let truth = oracle::run(network, batch).trace;
-    if y.dim() != truth.output.dim() {
-        let (expected, found) = (truth.output.shape().to_vec(), y.shape().to_vec());
-        return Err(LaneError::Shape { what: "recorded outputs y".to_owned(), expected, found });
-    }
-    let floor = ensemble::noise_floor(&ensemble::run(network, batch, budget, seed), &truth);
-    let allowed = allowed(network, batch, &truth, &floor);
-    let exact = truth.output.mapv(|v| v as f32);
-    let Apart { compared, distances } = apart(batch, y, &exact);
-    let unjudged = allowed.iter().filter(|a| a.is_infinite()).count();
-    let step = worst(&distances, &allowed);
-    let at = |of: &[f64]| step.map_or(f64::NAN, |t| of[t]);
-    let mut report = OutputReport {
-        compared,
-        step: step.unwrap_or(0),
-        distance: at(&distances),
-        allowed: at(&allowed),
-        unjudged,
-        explanations: vec![],
-    };
+    let yardstick = Yardstick::new(network, batch, budget, seed);
+    let mut report = yardstick.judge(batch, y)?;
     if !report.within() {
+        let Yardstick { exact, allowed } = &yardstick;
         let residual = |output: &Array3<f32>| {
             let distances = apart(batch, y, output).distances;
-            distances.iter().zip(&allowed).filter(|(_, a)| a.is_finite()).fold(0.0, |m, (d, _)| larger(m, *d))
+            distances.iter().zip(allowed).filter(|(_, a)| a.is_finite()).fold(0.0, |m, (d, _)| larger(m, *d))
         };
-        let unexplained = residual(&exact);
+        let unexplained = residual(exact);
         for (fault, cell, candidate) in candidates(network) {
             let Ok(batch) = keras_batch(&candidate, batch) else { continue };
             // A mistake with which the lane does not run explains nothing; the judgement stands without it.
