@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod evidence;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lanes::Choice;
 
 use crate::suite;
+pub(crate) use bench::{Bench, BenchDirection};
 pub(crate) use evidence::{Check, Evidence, Replay, VerifyOrReplay};
 
 /// Certify that LSTM weights converted from TensorFlow 1.x to Keras compute the same function.
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Run many verifications, in parallel and in parts, against what is expected of each.
     Suite(Box<suite::Options>),
+    /// Time LSTM inference on a device: a checkpoint's LSTMs, or shapes with random weights.
+    Bench(Box<Bench>),
     /// List the devices that lanes can run on.
     Devices(Devices),
     /// Print what makes a shell complete this program's commands and options.
@@ -51,6 +55,7 @@ impl Command {
             Command::Check(check) => check.again && check.device != Some(Choice::Cpu),
             // Which devices its cases name is not known yet.
             Command::Suite(suite) => suite.merge.is_none(),
+            Command::Bench(bench) => bench.device != Choice::Cpu,
             Command::Devices(_) => true,
         }
     }
@@ -422,6 +427,8 @@ mod tests {
             "gatewise verify model.ckpt out.keras --device wgpu:1 --sequences 3 --timesteps 2 --seed 7 --atol 1e-5",
             "gatewise verify model.ckpt --sequences 1000000 --memory 512MiB",
             "gatewise verify model.ckpt --memory 2000000000",
+            "gatewise bench --sequences 1,32 --units 64,128 --direction forward,bidirectional --implementation ops-tf1",
+            "gatewise bench model.ckpt --sequences 1 --rounds 3 --baseline old.json --plot out.svg",
             "gatewise devices --color never",
             "gatewise verify model.ckpt --steps",
             "gatewise completions zsh",
@@ -448,6 +455,11 @@ mod tests {
             "gatewise verify a --memory lots",
             "gatewise verify a --memory 99999999999999TiB",
             "gatewise verify a --memory 1GiB --inputs x.npz",
+            "gatewise bench --units 0",
+            "gatewise bench --units 64,,128",
+            "gatewise bench a --units 64",
+            "gatewise bench --lstm a",
+            "gatewise bench --implementation cudnn",
             "gatewise convert a",
             "gatewise verify a --sign key.pem",
             "gatewise verify a --created 2026-11-25T22:00:00Z",

@@ -7,6 +7,7 @@
 
 mod again;
 mod args;
+mod bench;
 mod bundle;
 mod candidate;
 mod certificate;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         args::Command::Verify(args::VerifyOrReplay::Replay(replay)) => bundle::replay(replay),
         args::Command::Check(check) => check::run(check),
         args::Command::Suite(suite) => suite::run(suite),
+        args::Command::Bench(bench) => bench::run(bench),
         args::Command::Devices(devices) => devices::run(devices),
         args::Command::Completions(completions) => completions::completions(completions),
         args::Command::Man(man) => completions::man(man),

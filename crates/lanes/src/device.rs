@@ -157,6 +157,11 @@ impl Device {
         &self.burn
     }
 
+    /// The lanes run on the CPU itself, by no graphics API.
+    pub(crate) fn is_cpu(&self) -> bool {
+        self.limits.is_none()
+    }
+
     /// What kernels may use, on a device that takes WGSL.
     pub(crate) fn limits(&self) -> Option<&Limits> {
         self.limits.as_ref()

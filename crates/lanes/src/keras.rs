@@ -4,9 +4,11 @@ use burn::tensor::{Bool, Tensor, TensorData};
 use lstm::{Batch, KerasCell, Network, State, Trace};
 use parity::{Lane, LaneError};
 
+use crate::cpu_twin::keras::Keras;
+use crate::cpu_twin::{self, Pass};
 use crate::draw::StateShape;
 use crate::layout::{self, Packed};
-use crate::route::{self, Chosen, Route};
+use crate::route::{self, Chosen, Route, Way};
 use crate::sequence_op::{self, Launch};
 use crate::tiling::{Plan, Sizes};
 use crate::wgsl::{Cell, LstmKernel, LstmParameters, Parts};
@@ -38,8 +40,16 @@ impl KerasLstm {
 
     /// How the lane computes a cell in a batch of `sequences` × `timesteps`.
     pub fn chosen(&self, cell: &KerasCell, sequences: usize, timesteps: usize) -> Chosen {
+        if self.takes_twin() {
+            return Chosen(Way::Twin);
+        }
         let plan = self.plan(cell, sequences, timesteps, true);
-        Chosen(plan.ok().flatten().map(|plan| plan.tiling))
+        Chosen(plan.ok().flatten().map_or(Way::Operations, |plan| Way::Kernel(plan.tiling)))
+    }
+
+    /// Whether cells run in the kernels' twin on the CPU, which covers them all.
+    fn takes_twin(&self) -> bool {
+        route::is_for_the_twin(self.route, &self.device)
     }
 
     fn plan(&self, cell: &KerasCell, sequences: usize, timesteps: usize, gates: bool) -> Result<Option<Plan>, String> {
@@ -63,6 +73,20 @@ impl KerasLstm {
         Ok(steps)
     }
 
+    /// The network's output for x `[sequences, timesteps, input]`, the input of a batch that fits it, left on the device.
+    pub(crate) fn output(
+        &self,
+        network: &Network<KerasCell>,
+        x: Tensor<3>,
+        batch: &Batch,
+    ) -> Result<Tensor<3>, String> {
+        let (starts, run) = (Starts::Given(&batch.initial), Run::of(batch));
+        let (_, output) = wiring::on_device(&self.device, network, x, starts, run, |cell, x, start, run, backward| {
+            self.cell(cell, x, start, run, backward)
+        })?;
+        Ok(output)
+    }
+
     /// One cell of a network: what it computed, and what the next cell reads.
     fn cell(
         &self,
@@ -73,9 +97,14 @@ impl KerasLstm {
         backward: bool,
     ) -> Result<(Steps, Tensor<3>), String> {
         let backward = backward != cell.go_backwards;
-        let steps = match self.plan(cell, run.sequences, run.timesteps, run.record_gates)? {
-            Some(plan) => self.in_kernel(plan, cell, x, start, run, backward),
-            None => self.step_by_step(cell, x, start.given()?, run, backward),
+        let steps = if self.takes_twin() {
+            let pass = Pass { initial: start.given()?, lengths: run.lengths, backward, gates: run.record_gates };
+            cpu_twin::run(&Keras::pack(cell), x, pass)?
+        } else {
+            match self.plan(cell, run.sequences, run.timesteps, run.record_gates)? {
+                Some(plan) => self.in_kernel(plan, cell, x, start, run, backward),
+                None => self.step_by_step(cell, x, start.given()?, run, backward),
+            }
         };
         let steps = match &cell.output_projection {
             Some(projection) => Steps { h: dense(steps.h, upload(projection, &self.device)), ..steps },
@@ -197,7 +226,7 @@ impl Lane<KerasCell> for KerasLstm {
     /// `keras (sequence kernel)` where a kernel may run: with [`Route::Auto`], cells that do not fit it still take
     /// tensor operations (see [`chosen`](KerasLstm::chosen)).
     fn name(&self) -> String {
-        format!("keras ({})", wiring::route_name(self.route, &self.device))
+        format!("keras ({})", wiring::route_name(self.route))
     }
 
     fn run(&self, network: &Network<KerasCell>, batch: &Batch) -> Result<Trace<f32>, LaneError> {

@@ -8,12 +8,12 @@ use crate::tiling::{Plan, Sizes, Tiling};
 /// How a lane is to compute a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Route {
-    /// A kernel where the device takes one and the run fits it, else tensor operations.
+    /// A kernel where the device takes one and the run fits it, the kernels' twin on the CPU, else tensor operations.
     #[default]
     Auto,
     /// Burn's tensor operations, step by step.
     Operations,
-    /// The kernel that is the faster one at this size, or an error.
+    /// The kernel that is the faster one at this size, or on the CPU their twin; or an error.
     Kernel,
     /// The kernel that computes whole sequences in one workgroup, or an error.
     SequenceKernel,
@@ -24,22 +24,39 @@ pub enum Route {
 /// How a lane does compute a cell of some size on its device. Its [`Display`](fmt::Display) says it in words, with the
 /// sizes of a workgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chosen(pub(crate) Option<Tiling>);
+pub struct Chosen(pub(crate) Way);
+
+/// What [`Chosen`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Burn's tensor operations.
+    Operations,
+    /// The kernels' twin on the CPU.
+    Twin,
+    /// A kernel.
+    Kernel(Tiling),
+}
 
 impl Chosen {
-    /// Whether a kernel computes it.
+    /// Whether a kernel on a wgpu device computes it.
     pub fn is_kernel(self) -> bool {
-        self.0.is_some()
+        matches!(self.0, Way::Kernel(_))
     }
 }
 
 impl fmt::Display for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(tiling) => tiling.fmt(f),
-            None => f.write_str("tensor operations"),
+            Way::Kernel(tiling) => tiling.fmt(f),
+            Way::Twin => f.write_str("whole sequences on the CPU"),
+            Way::Operations => f.write_str("tensor operations"),
         }
     }
+}
+
+/// Whether cells that the kernels' twin covers run in it.
+pub(crate) fn is_for_the_twin(route: Route, device: &Device) -> bool {
+    device.is_cpu() && matches!(route, Route::Auto | Route::Kernel)
 }
 
 /// The plan of a kernel for a run, in the words of [`Route`]: `None` means tensor operations. A cell that is `normalised`

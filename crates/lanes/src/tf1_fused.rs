@@ -5,9 +5,11 @@ use lstm::{Batch, Network, State, Tf1Cell, Trace};
 use ndarray::{Array1, Axis};
 use parity::{Lane, LaneError};
 
+use crate::cpu_twin::tf1::Tf1;
+use crate::cpu_twin::{self, Pass};
 use crate::draw::StateShape;
 use crate::layout::{self, Packed};
-use crate::route::{self, Chosen, Route};
+use crate::route::{self, Chosen, Route, Way};
 use crate::sequence_op::{self, Launch};
 use crate::tiling::{Plan, Sizes};
 use crate::wgsl::{Cell, LstmKernel, LstmParameters, Parts};
@@ -38,8 +40,16 @@ impl Tf1FusedLstm {
     /// How the lane computes a cell in a batch of `sequences` × `timesteps`. Cells with layer normalisation take
     /// operations.
     pub fn chosen(&self, cell: &Tf1Cell, sequences: usize, timesteps: usize) -> Chosen {
+        if self.takes_twin(cell) {
+            return Chosen(Way::Twin);
+        }
         let plan = self.plan(cell, sequences, timesteps, true);
-        Chosen(plan.ok().flatten().map(|plan| plan.tiling))
+        Chosen(plan.ok().flatten().map_or(Way::Operations, |plan| Way::Kernel(plan.tiling)))
+    }
+
+    /// Whether a cell runs in the kernels' twin on the CPU.
+    fn takes_twin(&self, cell: &Tf1Cell) -> bool {
+        route::is_for_the_twin(self.route, &self.device) && Tf1::covers(cell)
     }
 
     fn plan(&self, cell: &Tf1Cell, sequences: usize, timesteps: usize, gates: bool) -> Result<Option<Plan>, String> {
@@ -63,6 +73,15 @@ impl Tf1FusedLstm {
         Ok(steps)
     }
 
+    /// The network's output for x `[sequences, timesteps, input]`, the input of a batch that fits it, left on the device.
+    pub(crate) fn output(&self, network: &Network<Tf1Cell>, x: Tensor<3>, batch: &Batch) -> Result<Tensor<3>, String> {
+        let (starts, run) = (Starts::Given(&batch.initial), Run::of(batch));
+        let (_, output) = wiring::on_device(&self.device, network, x, starts, run, |cell, x, start, run, backward| {
+            self.cell(cell, x, start, run, backward)
+        })?;
+        Ok(output)
+    }
+
     /// One cell of a network: what it computed, and what the next cell reads.
     fn cell(
         &self,
@@ -72,13 +91,18 @@ impl Tf1FusedLstm {
         run: &Run<'_>,
         backward: bool,
     ) -> Result<(Steps, Tensor<3>), String> {
-        let steps = match self.plan(cell, run.sequences, run.timesteps, run.record_gates)? {
-            Some(plan) => self.in_kernel(plan, cell, x, start, run, backward),
-            None if backward => {
-                let steps = self.step_by_step(cell, reverse_sequence(x, run.lengths), start.given()?, run);
-                steps.map(|trace| reverse_sequence(trace, run.lengths))
+        let steps = if self.takes_twin(cell) {
+            let pass = Pass { initial: start.given()?, lengths: run.lengths, backward, gates: run.record_gates };
+            cpu_twin::run(&Tf1::pack(cell), x, pass)?
+        } else {
+            match self.plan(cell, run.sequences, run.timesteps, run.record_gates)? {
+                Some(plan) => self.in_kernel(plan, cell, x, start, run, backward),
+                None if backward => {
+                    let steps = self.step_by_step(cell, reverse_sequence(x, run.lengths), start.given()?, run);
+                    steps.map(|trace| reverse_sequence(trace, run.lengths))
+                }
+                None => self.step_by_step(cell, x, start.given()?, run),
             }
-            None => self.step_by_step(cell, x, start.given()?, run),
         };
         let output = steps.h.clone();
         Ok((steps, output))
@@ -278,7 +302,7 @@ impl Lane<Tf1Cell> for Tf1FusedLstm {
     /// `tf1 (sequence kernel)` where a kernel may run: with [`Route::Auto`], cells that it does not cover still take
     /// tensor operations (see [`chosen`](Tf1FusedLstm::chosen)).
     fn name(&self) -> String {
-        format!("tf1 ({})", wiring::route_name(self.route, &self.device))
+        format!("tf1 ({})", wiring::route_name(self.route))
     }
 
     fn run(&self, network: &Network<Tf1Cell>, batch: &Batch) -> Result<Trace<f32>, LaneError> {

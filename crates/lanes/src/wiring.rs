@@ -86,7 +86,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn of(batch: &'a Batch) -> Run<'a> {
+    pub(crate) fn of(batch: &'a Batch) -> Run<'a> {
         let (sequences, timesteps) = (batch.sequences(), batch.timesteps());
         Run { sequences, timesteps, lengths: batch.lengths.as_deref(), record_gates: batch.record_gates }
     }
@@ -155,9 +155,7 @@ pub(crate) fn run<C: Widths>(
 ) -> Result<Trace<f32>, LaneError> {
     check(network, batch)?;
     let attempt = || -> Result<Trace<f32>, String> {
-        let (sequences, timesteps, input) = batch.x.dim();
-        let x = TensorData::new(batch.x.iter().copied().collect::<Vec<f32>>(), [sequences, timesteps, input]);
-        let x = Tensor::<3>::from_data(x, device.burn());
+        let x = upload_input(batch, device);
         let (steps, output) = on_device(device, network, x, Starts::Given(&batch.initial), Run::of(batch), cell)?;
         let cells = steps
             .into_iter()
@@ -241,6 +239,13 @@ impl<F> Walk<'_, F> {
     }
 }
 
+/// A batch's input `[sequences, timesteps, input]` on the device.
+pub(crate) fn upload_input(batch: &Batch, device: &Device) -> Tensor<3> {
+    let (sequences, timesteps, input) = batch.x.dim();
+    let x = TensorData::new(batch.x.iter().copied().collect::<Vec<f32>>(), [sequences, timesteps, input]);
+    Tensor::from_data(x, device.burn())
+}
+
 /// `[sequences, units]` on the device.
 pub(crate) fn upload(matrix: &Array2<f32>, device: &Device) -> Tensor<2> {
     let (rows, columns) = matrix.dim();
@@ -248,7 +253,7 @@ pub(crate) fn upload(matrix: &Array2<f32>, device: &Device) -> Tensor<2> {
     Tensor::from_data(data, device.burn())
 }
 
-fn read(tensor: Tensor<3>) -> Result<Array3<f32>, String> {
+pub(crate) fn read(tensor: Tensor<3>) -> Result<Array3<f32>, String> {
     let [sequences, timesteps, width] = tensor.dims();
     let data = tensor.try_into_data().map_err(|e| e.to_string())?;
     let values = data.try_into_vec::<f32>().map_err(|e| e.to_string())?;
@@ -262,7 +267,7 @@ fn panic_message(panic: Box<dyn Any + Send>) -> String {
 }
 
 /// Checks that every part of the batch fits the network.
-fn check<C: Widths>(network: &Network<C>, batch: &Batch) -> Result<(), LaneError> {
+pub(crate) fn check<C: Widths>(network: &Network<C>, batch: &Batch) -> Result<(), LaneError> {
     let (sequences, timesteps, input) = batch.x.dim();
     if sequences == 0 || timesteps == 0 || input == 0 {
         let expected = vec![sequences.max(1), timesteps.max(1), input.max(1)];
@@ -327,12 +332,10 @@ fn past_end(lengths: &[usize], timesteps: usize, device: &Device) -> Tensor<3, B
 }
 
 /// What a lane's name says of its route.
-pub(crate) fn route_name(route: Route, device: &Device) -> &'static str {
+pub(crate) fn route_name(route: Route) -> &'static str {
     match route {
         Route::Operations => "tensor operations",
         Route::StepKernel => "step kernel",
-        Route::Kernel | Route::SequenceKernel => "sequence kernel",
-        Route::Auto if device.limits().is_some() => "sequence kernel",
-        Route::Auto => "tensor operations",
+        Route::Auto | Route::Kernel | Route::SequenceKernel => "sequence kernel",
     }
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod annotations;
+mod bench_text;
 mod check_text;
 mod checks;
 pub mod document;
@@ -15,6 +16,7 @@ mod html;
 mod junit;
 mod printable;
 mod replay_text;
+mod roofline;
 pub mod statement;
 mod strict_json;
 mod suite_text;
@@ -22,11 +24,13 @@ mod summary;
 mod terminal;
 
 pub use annotations::github as github_annotations;
+pub use bench_text::bench as bench_text;
 pub use check_text::{check as check_text, check_line};
 pub use html::html;
 pub use junit::junit;
 pub use printable::{printable, printable_json};
 pub use replay_text::{replay as replay_text, replay_line};
+pub use roofline::roofline;
 pub use suite_text::{suite as suite_text, verdict_line as suite_verdict_line};
 pub use summary::{LARGEST as LARGEST_SUMMARY, summary};
 pub use terminal::{Steps, Style, convert_text, devices_text, inspect_text, verdict_line, verify_text};

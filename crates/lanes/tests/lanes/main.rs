@@ -1,6 +1,7 @@
 //! Both lanes on the CPU and on a graphics adapter, against the equations in f64.
 
 mod awkward;
+mod cpu_twin;
 mod nets;
 mod reference;
 mod screened;
@@ -33,6 +34,7 @@ fn adapter() -> &'static Device {
 fn routes() -> Vec<(&'static Device, Route)> {
     vec![
         (cpu(), Route::Auto),
+        (cpu(), Route::Operations),
         (adapter(), Route::Operations),
         (adapter(), Route::SequenceKernel),
         (adapter(), Route::StepKernel),
@@ -328,7 +330,7 @@ fn what_does_not_fit_workgroup_memory_takes_a_dispatch_for_each_step() {
     assert_close(&lane, &network, &batch, "a wide input");
     for (device, route, says) in [
         (adapter(), Route::SequenceKernel, "does not fit"),
-        (cpu(), Route::Kernel, "need a wgpu device"),
+        (cpu(), Route::SequenceKernel, "need a wgpu device"),
         (cpu(), Route::StepKernel, "need a wgpu device"),
     ] {
         let forced = KerasLstm::new(device.clone()).with_route(route);

@@ -1,5 +1,6 @@
 //! The documents gatewise prints, as plain data. Their JSON form is a contract: fields may be added, not changed.
 
+mod bench;
 mod check;
 mod convert;
 mod devices;
@@ -9,6 +10,7 @@ mod replay;
 mod suite;
 mod verify;
 
+pub use bench::{Baseline, Bench, BenchCase, BenchDevice, BenchResult, BenchSettings, BenchTime, Regression, Skipped};
 pub use check::{Again, Check, CheckedFile, Signature};
 pub use convert::{Convert, ConvertedLayer};
 pub use devices::{Device, Devices, SelfCheck};

@@ -32,7 +32,7 @@ pub fn html(document: &Verify, command: &str) -> String {
 }
 
 /// Text from anywhere, made safe inside HTML and to look at.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let text: Cow<'_, str> = printable(text);
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
