@@ -458,19 +458,21 @@ mod tests {
         let cell =
             Tf1Cell::new(Array2::from_shape_fn((5, 8), |(r, c)| (r * 8 + c) as f32 / 40.0 - 0.5), Array1::ones(8))
                 .unwrap();
-        let n = 2 * PART + 3;
-        let batch = Batch {
-            x: Array3::from_shape_fn((n, 4, 3), |(n, t, d)| ((n * 12 + t * 3 + d) % 7) as f32 - 3.0),
-            lengths: Some((0..n).map(|n| 1 + n % 4).collect()),
-            initial: vec![State {
-                h: Array2::zeros((n, 2)),
-                c: Array2::from_shape_fn((n, 2), |(n, u)| (n + u) as f32 / 9.0),
-            }],
-            record_gates: true,
-        };
         let network = Network::Cell(cell);
-        let whole = run_with(&network, &batch, &mut Exact);
-        assert_eq!(run(&network, &batch), whole);
+        // The smallest parts, parts in between, and the largest; each with one that is not full.
+        for n in [2 * PART[0] + 3, 4 * 2 * PART[0] + 5, 4 * PART[1] + 3] {
+            let batch = Batch {
+                x: Array3::from_shape_fn((n, 4, 3), |(n, t, d)| ((n * 12 + t * 3 + d) % 7) as f32 - 3.0),
+                lengths: Some((0..n).map(|n| 1 + n % 4).collect()),
+                initial: vec![State {
+                    h: Array2::zeros((n, 2)),
+                    c: Array2::from_shape_fn((n, 2), |(n, u)| (n + u) as f32 / 9.0),
+                }],
+                record_gates: true,
+            };
+            let whole = run_with(&network, &batch, &mut Exact);
+            assert_eq!(run(&network, &batch), whole);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use report::document::{self, Baseline, BenchCase, BenchResult, Regression};
+use report::document::{self, Baseline, BenchCase, BenchRegression, BenchResult};
 use serde::Deserialize;
 use timing::{Interval, regressed};
 
@@ -89,7 +89,7 @@ impl Before {
             let now = result.time.as_ref().filter(|_| result.verified);
             let interval = now.map(|t| Interval { median: t.median_ms, low: t.low_ms, high: t.high_ms });
             if interval.is_none_or(|now| regressed(before, now)) {
-                baseline.regressions.push(Regression {
+                baseline.regressions.push(BenchRegression {
                     implementation: earlier.implementation.clone(),
                     case: result.case.clone(),
                     before_ms: before.median,

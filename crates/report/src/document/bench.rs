@@ -139,12 +139,12 @@ pub struct Baseline {
     /// Results of the file that were not measured this time.
     pub not_measured: usize,
     /// What has become slower, or wrong.
-    pub regressions: Vec<Regression>,
+    pub regressions: Vec<BenchRegression>,
 }
 
 /// A result that was better before.
 #[derive(Clone, Debug, Serialize)]
-pub struct Regression {
+pub struct BenchRegression {
     /// The implementation.
     pub implementation: String,
     /// What it ran.

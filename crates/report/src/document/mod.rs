@@ -10,7 +10,9 @@ mod replay;
 mod suite;
 mod verify;
 
-pub use bench::{Baseline, Bench, BenchCase, BenchDevice, BenchResult, BenchSettings, BenchTime, Regression, Skipped};
+pub use bench::{
+    Baseline, Bench, BenchCase, BenchDevice, BenchRegression, BenchResult, BenchSettings, BenchTime, Skipped,
+};
 pub use check::{Again, Check, CheckedFile, Signature};
 pub use convert::{Convert, ConvertedLayer};
 pub use devices::{Device, Devices, SelfCheck};
