@@ -9,8 +9,9 @@
 //! times the other by chance in less than 2p of cases ([`spread`]). N is taken as the number of sequences times steps:
 //! what is computed in one step shares its inputs, and fewer independent errors spread wider, so that this errs on the
 //! side of silence. Running freely, errors feed back and spread wider than that. But a run that is no further from the
-//! truth than the right runs which were made beside it (1/32 of what is allowed, `parity::CARRIED_FACTOR`) has not got
-//! worse, whatever it was before.
+//! truth than right runs were ever seen to be has not got worse, whatever it was before: without growth of errors, at
+//! most 4.4 times as far as the right runs made beside it ([`CALM`], measured on 2,600 networks: `docs/verdict.md`); with
+//! growth, what is allowed rises, and the share of it that this is stays the same.
 
 use std::path::Path;
 
@@ -25,6 +26,8 @@ use crate::error::CliError;
 const CHANCE: f64 = 1e-6;
 /// Differences below this many seconds are the scheduler's.
 const SHORT: f64 = 0.25;
+/// How many noise floors right runs are from the truth at most.
+const CALM: f64 = 4.4;
 const SCHEMA: &str = "gatewise.baseline/1";
 
 /// `gatewise.baseline/1`: an accepted run.
@@ -143,7 +146,7 @@ fn spread(steps: u64) -> f64 {
 
 fn divergence(now: &SuiteDivergence, before: &SuiteDivergence) -> Vec<(&'static str, Option<Figure>, String)> {
     let times = spread(now.steps.min(before.steps));
-    let floor = 1.0 / parity::CARRIED_FACTOR;
+    let floor = CALM / parity::CARRIED_FACTOR;
     let compared = [
         ("local", now.local, before.local, 0.0, "of the rounding bound"),
         ("carried", now.carried, before.carried, floor, "of what right runs allow"),
@@ -218,9 +221,12 @@ mod tests {
     fn what_is_beyond_chance_is_worse_and_what_is_not_a_number_too() {
         let before = measured(0.3, 0.02);
         assert_eq!(found(measured(0.3, 0.02), before), [""; 0]);
-        assert_eq!(found(measured(0.57, 0.03), before), [""; 0], "1.92 times, and within the noise floor");
+        assert_eq!(found(measured(0.57, 0.03), before), [""; 0], "1.9 times");
         assert_eq!(found(measured(0.58, 0.02), before), ["local"]);
-        assert_eq!(found(measured(0.3, 0.04), before), ["carried"], "2 times, and beyond the noise floor");
+        assert_eq!(found(measured(0.3, 0.137), before), [""; 0], "as far as right runs may be");
+        assert_eq!(found(measured(0.3, 0.138), before), ["carried"]);
+        assert_eq!(found(measured(0.3, 0.19), measured(0.3, 0.1)), [""; 0], "1.9 times");
+        assert_eq!(found(measured(0.3, 0.2), measured(0.3, 0.1)), ["carried"], "2 times");
         assert_eq!(found(measured(f64::NAN, f64::INFINITY), before), ["local", "carried"]);
         assert_eq!(found(measured(0.3, 0.02), measured(f64::NAN, 0.02)), ["local"]);
         assert_eq!(found(measured(0.0, 0.0), measured(0.0, 0.0)), [""; 0]);
