@@ -10,7 +10,7 @@
 //! what is computed in one step shares its inputs, and fewer independent errors spread wider, so that this errs on the
 //! side of silence. Running freely, errors feed back and spread wider than that. But a run that is no further from the
 //! truth than right runs were ever seen to be has not got worse, whatever it was before: without growth of errors, at
-//! most 4.4 times as far as the right runs made beside it ([`CALM`], measured on 2,600 networks: `docs/verdict.md`); with
+//! most 4.4 times as far as the right runs made beside it ([`CALM`], measured on 2,600 networks: `docs/evidence.md`); with
 //! growth, what is allowed rises, and the share of it that this is stays the same.
 
 use std::path::Path;
