@@ -1,8 +1,8 @@
 //! What a signal leaves behind: nothing that is not whole.
 //!
-//! Files are written under temporary names and then renamed (`output`). A signal that ends the program removes those
-//! names first. It waits for a rename under way and lets no other begin, so that files that belong together appear
-//! together.
+//! Files and folders are written under temporary names and then renamed (`output`, `bundle`). A signal that ends the
+//! program removes those names first. It waits for a rename under way and lets no other begin, so that files that belong
+//! together appear together.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ fn end(signal: i32) -> ! {
 
     let files = unfinished();
     for file in files.iter() {
-        let _gone = std::fs::remove_file(file);
+        let _gone = std::fs::remove_file(file).or_else(|_| std::fs::remove_dir_all(file));
     }
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {

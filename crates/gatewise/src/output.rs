@@ -46,6 +46,11 @@ pub(crate) fn refuse_to_overwrite(path: &Path, inputs: &[PathBuf]) -> Result<(),
     Unfinished::create(path).map(|_| ())
 }
 
+/// Two results need two files.
+pub(crate) fn refuse_one_for_two(a: &Path, b: &Path) -> Result<(), CliError> {
+    if a == b || is_same(a, b) { Err(CliError::OutputTwice(b.to_owned())) } else { Ok(()) }
+}
+
 /// Whether both names are of one file, through links of either kind.
 fn is_same(a: &Path, b: &Path) -> bool {
     #[cfg(unix)]

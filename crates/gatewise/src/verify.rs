@@ -97,6 +97,9 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
         }
     }
 
+    if let (Some(report), Some(certificate)) = (&args.report, &args.evidence.certificate) {
+        output::refuse_one_for_two(report, certificate)?;
+    }
     for path in args.report.iter().chain(&args.evidence.certificate) {
         output::refuse_to_overwrite(path, &read_files(store, args, &candidate_files))?;
     }
@@ -197,7 +200,7 @@ fn whole(
 /// Every file that the verification reads.
 fn read_files(store: &Store, args: &args::Verify, candidate: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = store.files.clone();
-    files.extend(candidate.iter().chain(&args.inputs).chain(&args.source.map).cloned());
+    files.extend(candidate.iter().chain(&args.inputs).chain(&args.source.map).chain(&args.evidence.sign).cloned());
     files
 }
 

@@ -13,6 +13,7 @@ pub(crate) use replay::run as replay;
 
 use crate::args;
 use crate::error::CliError;
+use crate::interrupt;
 use crate::verify::Judged;
 
 /// A bundle is a new folder: nothing that stands there is replaced.
@@ -50,14 +51,22 @@ pub(crate) fn write(args: &args::Verify, judged: &Judged, folder: &Path) -> Resu
 fn write_folder(folder: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let failed = |source| CliError::File { doing: "writing", file: folder.to_owned(), source };
     let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = tempfile::Builder::new().prefix(".gatewise-").tempdir_in(parent).map_err(failed)?;
+    let temporary = {
+        // Held while the folder is not yet listed, so that a signal in between does not leave it behind.
+        let mut unfinished = interrupt::unfinished();
+        let temporary = tempfile::Builder::new().prefix(".gatewise-").tempdir_in(parent).map_err(failed)?;
+        unfinished.insert(temporary.path().to_owned());
+        temporary
+    };
     crate::output::write_whole(&temporary.path().join(file::NAME), bytes)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(temporary.path(), std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
     }
+    let mut unfinished = interrupt::unfinished();
     std::fs::rename(temporary.path(), folder).map_err(failed)?;
+    unfinished.remove(temporary.path());
     // It is no longer where it could be cleared away.
     let _ = temporary.keep();
     Ok(())

@@ -93,7 +93,10 @@ pub(crate) fn refuse_to_overwrite(outputs: &Outputs, inputs: &[PathBuf]) -> Resu
         .filter_map(Option::as_deref)
         .collect();
     for (index, path) in written.iter().enumerate() {
-        output::refuse_to_overwrite(path, inputs).map_err(|_| CliError::OutputIsRead(path.to_path_buf()))?;
+        output::refuse_to_overwrite(path, inputs).map_err(|error| match error {
+            CliError::OutputIsInput(path) => CliError::OutputIsRead(path),
+            other => other,
+        })?;
         if written[..index].contains(path) {
             return Err(CliError::OutputTwice(path.to_path_buf()));
         }
