@@ -184,18 +184,18 @@ fn write(path: &Path, arrays: &[(String, ArrayD<f32>)]) {
     golden::write_npz(path, &named);
 }
 
-/// The weights are 6 MB on each side; one unit's step needs few of them.
+/// The weights are 1.5 MB on each side; one unit's step needs few of them.
 #[test]
 fn a_large_layer_has_a_small_bundle() {
     let bundles = Bundles::new();
     let (right, wrong) = (bundles.path("right.npz"), bundles.path("wrong.npz"));
-    write(&right, &layer(20, 600, |_| {}));
-    write(&wrong, &layer(20, 600, |arrays| arrays[2].1.slice_mut(ndarray::s![600..1200]).mapv_inplace(|b| b - 1.0)));
-    assert!(std::fs::metadata(&right).unwrap().len() > 5_000_000);
+    write(&right, &layer(20, 300, |_| {}));
+    write(&wrong, &layer(20, 300, |arrays| arrays[2].1.slice_mut(ndarray::s![300..600]).mapv_inplace(|b| b - 1.0)));
+    assert!(std::fs::metadata(&right).unwrap().len() > 1_500_000);
     bundles.verify("b", &right, Some(&wrong), &["--sequences", "2", "--timesteps", "3"]).expect_code(1, "verify");
     let bundle = bundles.json("b");
     assert_eq!(kind(&bundle), "step");
-    assert_eq!(bundle["candidate"]["cell"]["kernel"]["shape"], serde_json::json!([20 + 599, 4]));
+    assert_eq!(bundle["candidate"]["cell"]["kernel"]["shape"], serde_json::json!([20 + 299, 4]));
     let document = bundles.replay("b").json();
     assert_eq!((&document["shows"], &document["element"]["within"]), (&true.into(), &false.into()));
     same_values(&document);
