@@ -15,7 +15,8 @@ pub(crate) fn run(args: &args::Devices) -> Result<Code, CliError> {
     for choice in std::iter::once(Choice::Cpu).chain(adapters) {
         let device = Device::open(choice)?;
         // The functions that LSTMs in the wild use.
-        let check = SelfCheck::run(&device, &[Activation::Sigmoid, Activation::Tanh, Activation::Relu]);
+        let check =
+            SelfCheck::run(&device, &[Activation::Sigmoid, Activation::Tanh, Activation::Relu]).and_kernels(&device);
         devices.push(describe(choice, device.info(), &check));
     }
     let document = document::Devices { schema: "gatewise.devices/1", devices };

@@ -109,9 +109,10 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
         eprintln!("note: {} is a software adapter: it runs on the CPU", report::printable(&device.info().name));
     }
     let check = SelfCheck::run(&device, &comparison::functions(&subjects, &candidates));
+    let streams = streamed::applies(args, &subjects, &candidates);
+    let check = if streams { check.and_kernels(&device) } else { check };
     let (tf1, keras) = (Tf1FusedLstm::new(device.clone()), KerasLstm::new(device.clone()));
     let lanes = Lanes { tf1: &tf1, keras: &keras };
-    let streams = streamed::applies(args, &subjects, &candidates);
     let (batches, y) = if streams { (vec![], None) } else { batches(&store.disk, args, &subjects)? };
     let found = if streams {
         streamed::compare(args, &subjects, &candidates, lanes, &device, (&check.budget, &check.failures))

@@ -112,11 +112,20 @@ impl SelfCheck {
             let found = measured.iter().find(|e| e.function == function);
             found.map_or(f64::INFINITY, |e| (2.0 * e.ulp).max(1.0))
         });
-        match guarded(|| kernels::failures(device, &budget_of_kernels(device, &budget)?)) {
-            Ok(more) => failures.extend(more),
-            Err(message) => failures.push(format!("a kernel: {message}")),
-        }
         SelfCheck { budget, activations, products: PRODUCTS.len() * ways.len(), product_ratio, failures }
+    }
+}
+
+impl SelfCheck {
+    /// Tries the kernels of both lanes too, with everything a cell may have, and what is drawn and reduced on the device.
+    /// That compiles some ten shaders, seconds of work on a software adapter; a verification does without where the oracle
+    /// judges everything that a kernel gives.
+    pub fn and_kernels(mut self, device: &Device) -> SelfCheck {
+        match guarded(|| kernels::failures(device, &budget_of_kernels(device, &self.budget)?)) {
+            Ok(more) => self.failures.extend(more),
+            Err(message) => self.failures.push(format!("a kernel: {message}")),
+        }
+        self
     }
 }
 
