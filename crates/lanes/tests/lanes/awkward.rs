@@ -89,7 +89,10 @@ fn awkward_sizes(route: Route) {
         for sequences in SEQUENCES {
             check(&tf1, &Network::Cell(cell.clone()), &cell, sequences, &mut random);
             check::<KerasCell>(&keras, &converted, &cell, sequences, &mut random);
-            check(&tf1, &Network::Cell(rich.clone()), &rich, sequences, &mut random);
+            // Each combination compiles a shader, which takes a software adapter a second.
+            if sequences == 7 {
+                check(&tf1, &Network::Cell(rich.clone()), &rich, sequences, &mut random);
+            }
         }
     }
 }
