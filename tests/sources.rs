@@ -297,6 +297,226 @@ fn what_keras_cannot_express_is_still_compared_with_a_candidate() {
     insta::assert_snapshot!(texts.join("\n"));
 }
 
+/// A layer that reads its sequences last step first stays one, and gives its outputs in that order, as Keras recorded.
+#[test]
+fn layers_that_go_backwards_are_converted_as_such() {
+    let folder = TempDir::new().unwrap();
+    for model in ["backwards.h5", "backwards.keras"] {
+        let source = beside("models").join(model);
+        let inspected = run(&["inspect", "{}", "--format", "json"], &[&source]).json();
+        assert_eq!(inspected["lstms"][0]["direction"], "backward", "{model}");
+        for output in ["out.keras", "out.weights.h5", "out.h5", "out.npz"] {
+            let output = folder.path().join(output);
+            run(&["convert", "{}", "-o", "{}", "--quiet"], &[&source, &output]).expect_code(0, model);
+            verify(&source, &output, &[]).expect_code(0, &output.display().to_string());
+        }
+        let written = keras_file::read(&folder.path().join("out.keras")).unwrap();
+        let backwards = |file: &keras_file::KerasFile| match &file.layers[..] {
+            [Layer { kind: LayerKind::Lstm(Lstm { config: Some(config), .. }), .. }] => config.go_backwards,
+            other => panic!("{other:?}"),
+        };
+        assert!(backwards(&written), "{model}");
+        let recorded = run(
+            &["verify", "{}", "{}", "--device", "cpu", "--inputs", "{}"],
+            &[&source, &folder.path().join("out.keras"), &beside("models/backwards.npz")],
+        );
+        recorded.expect_code(0, model);
+        assert!(recorded.stdout.contains("the recorded outputs y agree with the truth"), "{}", recorded.stdout);
+        // With a map, and into a model that has such a layer.
+        let map = folder.path().join("map.toml");
+        std::fs::write(&map, run(&["inspect", "{}", "--format", "map"], &[&source]).stdout).unwrap();
+        verify(&source, &folder.path().join("out.keras"), &["--map", map.to_str().unwrap()]).expect_code(0, model);
+        let filled = folder.path().join("filled.keras");
+        run(
+            &["convert", "{}", "-o", "{}", "--into", "{}", "--quiet"],
+            &[&source, &filled, &beside("models/backwards.keras")],
+        )
+        .expect_code(0, model);
+        verify(&source, &filled, &[]).expect_code(0, model);
+    }
+    // Outputs in the order of the steps are not what it gives.
+    let io = golden::npz(&beside("models/backwards.npz"));
+    let mut y = io["y"].clone();
+    y.invert_axis(ndarray::Axis(1));
+    let turned = folder.path().join("turned.npz");
+    golden::write_npz(&turned, &[("x", io["x"].clone()), ("y", y.as_standard_layout().to_owned())]);
+    let source = beside("models/backwards.keras");
+    run(&["verify", "{}", "--device", "cpu", "--inputs", "{}"], &[&source, &turned]).expect_code(1, "turned outputs");
+    // Nor does a layer that reads forwards have the function of one that does not.
+    let file = keras_file::read(&source).unwrap();
+    let forwards = file.layers.into_iter().map(|mut layer| {
+        if let LayerKind::Lstm(Lstm { config: Some(config), .. }) = &mut layer.kind {
+            config.go_backwards = false;
+        }
+        layer
+    });
+    let forwards = keras_file::encode(&[forwards.collect()], keras_file::Target::Keras).unwrap();
+    let candidate = folder.path().join("forwards.keras");
+    std::fs::write(&candidate, forwards).unwrap();
+    let judged = verify(&source, &candidate, &[]);
+    judged.expect_code(1, "a layer that reads forwards");
+    assert!(judged.stdout.contains("reading in the wrong direction"), "{}", judged.stdout);
+}
+
+/// Directions joined in each way, layers on one another, and layers without bias: as the file's configuration says.
+#[test]
+fn the_wiring_of_a_keras_model_is_kept() {
+    let folder = TempDir::new().unwrap();
+    let output = folder.path().join("out.keras");
+    let wiring = |file: &Path| -> Vec<String> {
+        let file = keras_file::read(file).unwrap();
+        let layers = file.layers.iter().map(|layer| match &layer.kind {
+            LayerKind::Bidirectional { merge_mode, .. } => merge_mode.clone().unwrap(),
+            other => format!("{} units", other.lstms()[0].units()),
+        });
+        layers.chain(file.feeds.iter().map(|_| "fed".to_owned())).collect()
+    };
+    for (model, expected) in [
+        ("merged.h5", &["sum", "mul", "ave", "concat", "fed", "fed", "fed"][..]),
+        ("unbiased.keras", &["4 units", "5 units", "fed"]),
+    ] {
+        let source = beside("models").join(model);
+        let inspected = run(&["inspect", "{}", "--format", "json"], &[&source]).json();
+        let networks: std::collections::BTreeSet<&str> =
+            inspected["lstms"].as_array().unwrap().iter().map(|l| l["network"].as_str().unwrap()).collect();
+        assert_eq!(networks.len(), 1, "{model}: {networks:?}");
+        run(&["convert", "{}", "-o", "{}", "--quiet"], &[&source, &output]).expect_code(0, model);
+        assert_eq!(wiring(&output), expected, "{model}");
+        verify(&source, &output, &[]).expect_code(0, model);
+        verify(&source, &source, &[]).expect_code(0, model);
+    }
+    // Another way to join directions is another function.
+    let mut file = keras_file::read(&beside("models/merged.h5")).unwrap();
+    if let LayerKind::Bidirectional { merge_mode, .. } = &mut file.layers[1].kind {
+        *merge_mode = Some("ave".to_owned());
+    }
+    std::fs::write(&output, keras_file::encode(&[file.layers], keras_file::Target::Keras).unwrap()).unwrap();
+    let judged = verify(&beside("models/merged.h5"), &output, &[]);
+    judged.expect_code(1, "averaged instead of multiplied");
+    assert!(judged.stdout.contains("merge_mode is ave, the right conversion has mul"), "{}", judged.stdout);
+}
+
+/// Bare arrays are sources as well: they say as little as weights alone.
+#[test]
+fn bare_arrays_are_sources_too() {
+    let folder = TempDir::new().unwrap();
+    for case in ["basic", "bidirectional"] {
+        for name in ["bare.npz", "bare.safetensors"] {
+            let (bare, back) = (folder.path().join(name), folder.path().join("back.keras"));
+            run(&["convert", "{}", "-o", "{}", "--quiet"], &[&golden(case), &bare]).expect_code(0, case);
+            let says = ["--recurrent-activation", "sigmoid"];
+            verify(&bare, &golden(case).join("keras2/model.keras"), &says).expect_code(0, name);
+            let words: Vec<&str> = ["convert", "{}", "-o", "{}", "--quiet"].into_iter().chain(says).collect();
+            run(&words, &[&bare, &back]).expect_code(0, name);
+            verify(&golden(case), &back, &[]).expect_code(0, name);
+        }
+    }
+}
+
+/// An Embedding and a Dense layer take their weights from the same map as the LSTM.
+#[test]
+fn embeddings_and_dense_layers_are_filled_too() {
+    let folder = TempDir::new().unwrap();
+    let (map, output) = (folder.path().join("map.toml"), folder.path().join("filled.keras"));
+    std::fs::write(
+        &map,
+        "[[layer]]\nkeras = \"words\"\nembeddings = \"embedding\"\n[[layer]]\nkeras = \"answer\"\nkernel = \"out\"\n",
+    )
+    .unwrap();
+    let source = golden("graphs/decoder_twice");
+    let model = beside("models/embedding.keras");
+    let words = ["convert", "{}", "-o", "{}", "--into", "{}", "--map", "{}", "--quiet"];
+    run(&words, &[&source, &output, &model, &map]).expect_code(0, "an embedding");
+    verify(&source, &output, &[]).expect_code(0, "the LSTM of the filled model");
+    let checkpoint = tf_checkpoint::Checkpoint::open(&source).unwrap();
+    for (layer, array, variable) in [("words", "embeddings", "embedding"), ("answer", "kernel", "out")] {
+        let found = keras_file::read_other_array(&output, layer, array).unwrap();
+        assert_eq!(found.data, checkpoint.read(variable).unwrap().to_f32().unwrap(), "{layer}");
+    }
+    let (before, after) = (std::fs::read(&model).unwrap(), std::fs::read(&output).unwrap());
+    assert_eq!(before.len(), after.len());
+    let weights = 3 * 16 + 4 * 16 + 16 + 7 * 3 + 4 * 7;
+    let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+    assert!(changed > weights && changed <= 4 * weights + 8, "{changed} bytes differ");
+}
+
+/// float16, bfloat16 and float64 weights: what became of their precision is said.
+#[test]
+fn the_precision_of_other_types_is_stated() {
+    let folder = TempDir::new().unwrap();
+    let mut texts = vec![];
+    for case in [
+        "float16",
+        "cells/bfloat16",
+        "float64",
+        "cells/float64_basic",
+        "cells/indy",
+        "cells/projection_ragged",
+        "basic",
+    ] {
+        let output = folder.path().join("out.npz");
+        let run = run(&["convert", "{}", "-o", "{}", "--format", "json"], &[&golden(case), &output]);
+        run.expect_code(0, case);
+        let notes = run.json()["notes"].as_array().unwrap().clone();
+        let precision = notes.iter().filter_map(|n| n.as_str()).filter(|n| n.contains("float32"));
+        texts.push(format!("{case}: {}", precision.collect::<Vec<_>>().join("; ")));
+    }
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
+/// What a file leaves open, or sets for a model around the LSTM, is said.
+#[test]
+fn settings_that_are_not_compared_are_noted() {
+    let folder = TempDir::new().unwrap();
+    let output = folder.path().join("out.npz");
+    let mut texts = vec![];
+    let mut noted = |what: &str, run: Run| {
+        run.expect_code(0, what);
+        texts.push(format!("{what}: {:#}", run.json()["notes"]));
+    };
+    let json = |source: &Path, candidate: &Path| {
+        let words: Vec<&str> = ["verify", "{}", "{}", "--format", "json"].into_iter().chain(SMALL).collect();
+        run(&words, &[source, candidate])
+    };
+    for case in ["bidirectional", "graphs/sum_directions"] {
+        run(&["convert", "{}", "-o", "{}", "--quiet"], &[&golden(case), &output]).expect_code(0, case);
+        noted(&format!("weights alone of {case}"), json(&golden(case), &output));
+        let copy = folder.path().join(case.replace('/', "-"));
+        std::fs::create_dir(&copy).unwrap();
+        for file in ["model.ckpt.index", "model.ckpt.data-00000-of-00001"] {
+            std::fs::copy(golden(case).join(file), copy.join(file)).unwrap();
+        }
+        noted(&format!("weights alone of {case}, without a graph"), json(&copy, &output));
+        let model = folder.path().join("out.keras");
+        run(&["convert", "{}", "-o", "{}", "--quiet"], &[&golden(case), &model]).expect_code(0, case);
+        noted(&format!("a model of {case}, without a graph"), json(&copy, &model));
+    }
+    let masked = folder.path().join("masked.keras");
+    let own_name = golden("graphs/own_name");
+    run(
+        &["convert", "{}", "-o", "{}", "--into", "{}", "--quiet"],
+        &[&own_name, &masked, &beside("models/masked.keras")],
+    )
+    .expect_code(0, "a model with masks");
+    noted("a model that masks steps", json(&own_name, &masked));
+    let settings = folder.path().join("settings.h5");
+    run(
+        &["convert", "{}", "-o", "{}", "--into", "{}", "--quiet"],
+        &[&own_name, &settings, &beside("models/settings.h5")],
+    )
+    .expect_code(0, "a model with states");
+    noted("a layer that keeps and returns its states", json(&own_name, &settings));
+    run(&["convert", "{}", "-o", "{}", "--quiet"], &[&own_name, &masked]).expect_code(0, "own_name");
+    match &keras_file::read(&masked).unwrap().layers[0].kind {
+        LayerKind::Lstm(Lstm { config: Some(config), .. }) => {
+            assert!(config.zero_output_for_mask, "as dynamic_rnn gives zeros past a sequence's end");
+        }
+        other => panic!("{other:?}"),
+    }
+    noted("gatewise's own", json(&own_name, &masked));
+    insta::assert_snapshot!(texts.join("\n"));
+}
+
 /// ELMo's weights are HDF5 that Keras did not write, textgenrnn's are a CuDNNLSTM's.
 #[test]
 fn real_hdf5_files_are_converted() {

@@ -16,11 +16,18 @@ CASES = {
     'dead_weights': (np.zeros((13, 32)), np.zeros(32)),
     # One weight is not a number.
     'not_a_number': (np.where(np.arange(13 * 32).reshape(13, 32) == 77, np.nan, RNG.normal(size=(13, 32))), np.zeros(32)),
+    # What no LSTM's weights are: quantised ones, say.
+    'whole_numbers': (np.arange(3 * 8).reshape(3, 8), np.zeros(8), 'i4'),
+    # One weight that float32 cannot hold.
+    'beyond_float32': (np.where(np.arange(3 * 8).reshape(3, 8) == 7, 1e300, 0.5), np.zeros(8), 'f8'),
+    # A kernel for each of two steps, under a name that promises a matrix.
+    'three_axes': (RNG.normal(size=(2, 3, 8)), np.zeros(8)),
 }
-for name, (kernel, bias) in CASES.items():
+for name, (kernel, bias, *dtype) in CASES.items():
+    dtype = dtype[0] if dtype else 'f4'
     with tf.Graph().as_default(), tf.compat.v1.variable_scope('lstm/basic_lstm_cell'):
-        tf.compat.v1.get_variable('kernel', initializer=kernel.astype('f4'))
-        tf.compat.v1.get_variable('bias', initializer=bias.astype('f4'))
+        tf.compat.v1.get_variable('kernel', initializer=kernel.astype(dtype))
+        tf.compat.v1.get_variable('bias', initializer=bias.astype(dtype))
         saver = tf.compat.v1.train.Saver()
         with tf.compat.v1.Session() as session:
             session.run(tf.compat.v1.global_variables_initializer())

@@ -12,7 +12,7 @@ The form is that of make_golden_tf1.py: the checkpoint as tf.train.Saver wrote i
   computed from these, rounded once) or "refused", with "why".
 
 Names are not assumed: every key of "cells" is checked against what the checkpoint really holds, and every variable of the
-checkpoint must belong to a cell.
+checkpoint must belong to a cell or be one that such a cell makes and leaves unused.
 """
 import argparse, hashlib, json, os, shutil
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
@@ -31,7 +31,7 @@ V = tf.compat.v1
 
 def sha(a): return hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()
 
-def case(name, build, cells, wiring=0, keras='exact', why=None, batch=3, time=6, inp=5, seq_len=False, dtype=np.float32, scale=0.6, time_major=False):
+def case(name, build, cells, wiring=0, keras='exact', why=None, batch=3, time=6, inp=5, seq_len=False, dtype=np.float32, scale=0.6, time_major=False, unused=()):
     if A.only and A.only != name: return
     d = os.path.join(A.out, name); shutil.rmtree(d, ignore_errors=True); os.makedirs(d)
     g = tf.Graph()
@@ -61,7 +61,7 @@ def case(name, build, cells, wiring=0, keras='exact', why=None, batch=3, time=6,
     r = tf.train.load_checkpoint(path)
     shapes = r.get_variable_to_shape_map()
     taken = [k for c in cells for part in c['variables'].values() for k in (part.values() if isinstance(part, dict) else part if isinstance(part, list) else [part])]
-    missing, extra = set(taken) - set(shapes), set(shapes) - set(taken)
+    missing, extra = set(taken) - set(shapes), set(shapes) - set(taken) - set(unused)
     assert not missing and not extra, (name, 'missing', missing, 'beside', extra)
     dtypes = r.get_variable_to_dtype_map()
     vs = {k: dict(shape=list(v), dtype=dtypes[k].name, sha256=sha(r.get_tensor(k))) for k, v in shapes.items()}
@@ -77,7 +77,7 @@ def cell(scope, kind, units, inp=5, names=('kernel', 'bias'), projection=None, p
     v = dict(kernel=[at(k) for k in ([kernel] if isinstance(kernel, str) else kernel)])
     if bias: v['bias'] = at(bias)
     if peepholes: v['peepholes'] = [at(p) for p in peepholes]
-    if projection: v['projection'] = at(projection[0])
+    if projection: v['projection'] = [at(part) for part in ([projection[0]] if isinstance(projection[0], str) else projection[0])]
     if extra: v['extra'] = {role: at(role) for role in extra}
     return dict(dict(name=scope, kind=kind, units=units, input=inp, projection=projection[1] if projection else None, forget_bias=1.0, activation='tanh',
                      cell_clip=None, projection_clip=None, layer_norm=False, variables=v), **facts)
@@ -109,6 +109,16 @@ case('cifg_peephole', dyn(lambda: cifg(u, use_peepholes=True)), [cell(scope, CIF
 case('cifg_projection', dyn(lambda: cifg(u, num_proj=p)), [cell(scope, CIFG, u, names=names, projection=('W_P_0', p))], keras='transform')
 case('cifg_full', dyn(lambda: cifg(u, use_peepholes=True, num_proj=p, proj_clip=0.2)),
      [cell(scope, CIFG, u, names=names, projection=('W_P_0', p), extra=['W_F_diag', 'W_O_diag'], projection_clip=0.2)], keras='refused', why='peepholes')
+
+case('cifg_shards', dyn(lambda: cifg(u, num_unit_shards=3, num_proj=p, num_proj_shards=2)),
+     [cell(scope, CIFG, u, names=(['W_0', 'W_1', 'W_2'], 'B'), projection=(['W_P_0', 'W_P_1'], p))], keras='transform')
+# With layer normalisation its bias is made and not added.
+CLN = [g + '/' + part for g in ('transform', 'forget', 'output', 'state') for part in ('beta', 'gamma')]
+case('cifg_layer_norm', dyn(lambda: cifg(u, layer_norm=True, forget_bias=0.7)),
+     [cell(scope, CIFG, u, names=('W_0', None), extra=CLN, layer_norm=True, forget_bias=0.7)], 0, 'refused', 'layer norm', unused=[scope + '/B'])
+case('cifg_layer_norm_full', dyn(lambda: cifg(u, layer_norm=True, use_peepholes=True, num_proj=p)),
+     [cell(scope, CIFG, u, names=('W_0', None), extra=CLN + ['W_F_diag', 'W_O_diag'], layer_norm=True, projection=('W_P_0', p))], 0, 'refused', 'layer norm',
+     unused=[scope + '/B'])
 
 # Weight normalisation: columns of the input rows and of the recurrent rows, each to the length that norm_0 and norm_1 say.
 wn, WN, scope = contrib_cells.WeightNormLSTMCell, 'WeightNormLSTMCell', 'rnn/wn_lstm_cell/wn_lstm_cell'
@@ -144,6 +154,11 @@ case('layer_norm_bidirectional', bidi(lambda: ln(u), lambda: ln(6)),
      [cell(two('fw', lnc), LNK, u, names=('kernel', None), extra=LN, layer_norm=True), cell(two('bw', lnc), LNK, 6, names=('kernel', None), extra=LN, layer_norm=True)],
      {'bidirectional': [0, 1]}, 'refused', 'layer norm', seq_len=True)
 
+lnl = 'rnn/layer_norm_lstm_cell'
+case('layer_norm_lstm', dyn(lambda: contrib_cells.LayerNormLSTMCell(u, layer_norm=True, use_peepholes=True, cell_clip=0.625, num_proj=p, proj_clip=0.5, forget_bias=0.7)),
+     [cell(lnl, 'LayerNormLSTMCell', u, names=('kernel', None), extra=LN, peepholes=PEEP, projection=(PK, p), layer_norm=True, forget_bias=0.7, cell_clip=0.625, projection_clip=0.5)],
+     0, 'refused', 'layer norm', unused=[lnl + '/bias'])
+
 # Wrappers.
 L, lc = 'LSTMCell', 'lstm_cell'
 case('residual', dyn(lambda: C.MultiRNNCell([C.LSTMCell(u), C.ResidualWrapper(C.LSTMCell(u))])), [cell(multi(0, lc), L, u), cell(multi(1, lc), L, u, u)],
@@ -161,6 +176,11 @@ deep = lambda d, n: 'bidirectional_rnn/%s/multi_rnn_cell/cell_%d/lstm_cell' % (d
 case('bidirectional_multi', bidi(lambda: C.MultiRNNCell([C.LSTMCell(u), C.LSTMCell(6)]), lambda: C.MultiRNNCell([C.LSTMCell(8), C.LSTMCell(4)])),
      [cell(deep('fw', 0), L, u), cell(deep('fw', 1), L, 6, u), cell(deep('bw', 0), L, 8), cell(deep('bw', 1), L, 4, 8)],
      {'bidirectional': [{'stack': [0, 1]}, {'stack': [2, 3]}]}, seq_len=True)
+case('bidirectional_residual', bidi(lambda: C.MultiRNNCell([C.LSTMCell(u), C.ResidualWrapper(C.LSTMCell(u))]), lambda: C.MultiRNNCell([C.LSTMCell(6), C.LSTMCell(6)])),
+     [cell(deep('fw', 0), L, u), cell(deep('fw', 1), L, u, u), cell(deep('bw', 0), L, 6), cell(deep('bw', 1), L, 6, 6)],
+     {'bidirectional': [{'stack': [0, {'residual': 1}]}, {'stack': [2, 3]}]})
+case('bidirectional_projection', bidi(lambda: C.LSTMCell(u, num_proj=p), lambda: C.LSTMCell(8, num_proj=3)),
+     [cell(two('fw', lc), L, u, projection=(PK, p)), cell(two('bw', lc), L, 8, projection=(PK, 3))], {'bidirectional': [0, 1]}, 'transform', seq_len=True)
 case('time_major', dyn(lambda: C.LSTMCell(u), time_major=True), [cell('rnn/lstm_cell', L, u)], time_major=True, seq_len=True)
 cu, cuc = 'CudnnCompatibleLSTMCell', 'cudnn_compatible_lstm_cell'
 case('cudnn_multi', dyn(lambda: C.MultiRNNCell([CudnnCompatibleLSTMCell(u), CudnnCompatibleLSTMCell(u)])),
@@ -178,6 +198,7 @@ one = 'rnn/lstm_cell'
 case('projection_ragged', dyn(lambda: C.LSTMCell(u, num_proj=p)), [cell(one, L, u, projection=(PK, p))], keras='transform', seq_len=True)
 case('projection_multi', dyn(lambda: C.MultiRNNCell([C.LSTMCell(u, num_proj=p), C.LSTMCell(8, num_proj=3)])),
      [cell(multi(0, lc), L, u, projection=(PK, p)), cell(multi(1, lc), L, 8, p, projection=(PK, 3))], {'stack': [0, 1]}, 'transform')
+case('projection_partitioned', dyn(lambda: C.LSTMCell(u, num_proj=p, num_unit_shards=3, num_proj_shards=2)), [cell(one, L, u, projection=(PK, p))], keras='transform')
 case('projection_clip', dyn(lambda: C.LSTMCell(u, num_proj=p, proj_clip=0.25)), [cell(one, L, u, projection=(PK, p), projection_clip=0.25)], keras='refused', why='projection clip')
 case('clip_never_binds', dyn(lambda: C.LSTMCell(u, cell_clip=50.0)), [cell(one, L, u, cell_clip=50.0)], keras='refused', why='cell clip')
 full = dict(use_peepholes=True, num_proj=p, proj_clip=0.5, cell_clip=0.625)
@@ -185,6 +206,7 @@ case('full', dyn(lambda: C.LSTMCell(u, **full)), [cell(one, L, u, projection=(PK
 
 # float64: what the equations say to fifteen digits.
 f64 = dict(dtype=np.float64)
+case('float64_basic', dyn(lambda: C.BasicLSTMCell(u, forget_bias=0.75, dtype=tf.float64)), [cell('rnn/basic_lstm_cell', 'BasicLSTMCell', u, forget_bias=0.75)], **f64)
 case('float64_full', dyn(lambda: C.LSTMCell(u, dtype=tf.float64, **full)), [cell(one, L, u, projection=(PK, p), peepholes=PEEP, cell_clip=0.625, projection_clip=0.5)], keras='refused', why='peepholes', **f64)
 case('float64_projection', dyn(lambda: C.LSTMCell(u, num_proj=p, dtype=tf.float64)), [cell(one, L, u, projection=(PK, p))], keras='transform', **f64)
 case('float64_layer_norm', dyn(lambda: ln(u)), [cell('rnn/' + lnc, LNK, u, names=('kernel', None), extra=LN, layer_norm=True)], 0, 'refused', 'layer norm', **f64)

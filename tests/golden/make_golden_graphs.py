@@ -137,6 +137,10 @@ case('time_major', dyn(lambda: C.LSTMCell(U), time_major=True), time_major=True)
 case('sum_directions', lambda x: bidi(x, lambda f, b: f + b), merge='sum')
 case('mul_directions', lambda x: bidi(x, lambda f, b: f * b), merge='mul')
 case('ave_directions', lambda x: bidi(x, lambda f, b: (f + b) / 2), merge='ave')
+def projected(x):
+    (f, b), _ = v1.nn.bidirectional_dynamic_rnn(C.LSTMCell(U, num_proj=2), C.LSTMCell(U, num_proj=2), x, dtype=tf.float32)
+    return f + b
+case('sum_projected', projected, merge='sum', note='each direction is projected before they are added')
 case('sum_and_more', lambda x: bidi(x, lambda f, b: tf.concat([f + b, f], 2)), note='the outputs are added and also read otherwise')
 def summed_layers(x):
     for n in range(2):
@@ -154,12 +158,15 @@ def keep(x):
 case('dropout_variational', keep)
 
 # Moving averages.
-def ema_of(y):
-    step = v1.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_mean(y)); ema = tf.train.ExponentialMovingAverage(0.9)
-    with tf.control_dependencies([step]): return ema.apply(v1.trainable_variables()), ema
+def ema_of(y, name='ExponentialMovingAverage', scope=''):
+    step = v1.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_mean(y)); ema = tf.train.ExponentialMovingAverage(0.9, name=name)
+    with tf.control_dependencies([step]), v1.variable_scope(scope): return ema.apply(v1.trainable_variables()), ema
 case('ema_both', dyn(lambda: C.BasicLSTMCell(U)), train=ema_of)
 case('ema_only', dyn(lambda: C.BasicLSTMCell(U)), train=ema_of, saver=lambda ema: v1.train.Saver([ema.average(v) for v in v1.trainable_variables()]))
 case('ema_for_evaluation', dyn(lambda: C.BasicLSTMCell(U)), train=ema_of, saver=lambda ema: v1.train.Saver(ema.variables_to_restore(v1.trainable_variables())))
+case('ema_named', dyn(lambda: C.BasicLSTMCell(U)), train=lambda y: ema_of(y, 'shadow'), note='the averages have a name of their own')
+case('ema_named_only', dyn(lambda: C.BasicLSTMCell(U)), train=lambda y: ema_of(y, 'shadow'), saver=lambda ema: v1.train.Saver([ema.average(v) for v in v1.trainable_variables()]))
+case('ema_scoped', dyn(lambda: C.BasicLSTMCell(U)), train=lambda y: ema_of(y, scope='averages'), note='the averages lie in a scope of their own')
 if OLD:
     def swapping(y):
         opt = tf.contrib.opt.MovingAverageOptimizer(v1.train.GradientDescentOptimizer(0.1), average_decay=0.9)

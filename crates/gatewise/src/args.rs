@@ -293,16 +293,19 @@ pub(crate) enum Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RecurrentName {
     Sigmoid,
-    /// As Keras 2 defines it, 0.2x + 0.5: all that TensorFlow 1.x knew.
+    /// As the Keras that wrote the file defines it; without a Keras file as Keras 2 does, 0.2x + 0.5: all that
+    /// TensorFlow 1.x knew.
     #[value(name = "hard_sigmoid")]
     HardSigmoid,
 }
 
-impl From<RecurrentName> for lstm::Activation {
-    fn from(name: RecurrentName) -> lstm::Activation {
-        match name {
-            RecurrentName::Sigmoid => lstm::Activation::Sigmoid,
-            RecurrentName::HardSigmoid => lstm::Activation::HardSigmoidKeras2,
+impl RecurrentName {
+    /// The function of this name in the Keras that wrote a file.
+    pub(crate) fn meant_by(self, keras_major: Option<u32>) -> lstm::Activation {
+        match (self, keras_major) {
+            (RecurrentName::Sigmoid, _) => lstm::Activation::Sigmoid,
+            (RecurrentName::HardSigmoid, Some(3)) => lstm::Activation::HardSigmoidKeras3,
+            (RecurrentName::HardSigmoid, _) => lstm::Activation::HardSigmoidKeras2,
         }
     }
 }

@@ -11,13 +11,15 @@ use crate::error::CliError;
 use crate::map::Map;
 use crate::matching::{self, Needed};
 use crate::source::Subject;
-use crate::store;
+use crate::{layers, store};
 
 /// A Keras layer that one or two cells become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
     /// `LSTM`: one cell.
     Single,
+    /// `LSTM(go_backwards=True)`: one cell.
+    Backward,
     /// `Bidirectional(LSTM)`: a forward and a backward cell.
     Pair,
 }
@@ -27,6 +29,7 @@ pub(crate) enum Slot {
 pub(crate) fn slots<C>(network: &Network<C>) -> Vec<Slot> {
     match network {
         Network::Cell(_) => vec![Slot::Single],
+        Network::Backward(_) => vec![Slot::Backward],
         Network::Stack(parts) => parts.iter().flat_map(slots).collect(),
         Network::Residual(part) => slots(part),
         Network::Bidirectional { forward, backward, .. } => match (&**forward, &**backward) {
@@ -39,7 +42,7 @@ pub(crate) fn slots<C>(network: &Network<C>) -> Vec<Slot> {
 /// Whether a direction holds a stack of its own, which no Keras layer does.
 pub(crate) fn has_stack_inside_directions<C>(network: &Network<C>) -> bool {
     match network {
-        Network::Cell(_) => false,
+        Network::Cell(_) | Network::Backward(_) => false,
         Network::Stack(parts) => parts.iter().any(has_stack_inside_directions),
         Network::Residual(part) => has_stack_inside_directions(part),
         Network::Bidirectional { forward, backward, .. } => {
@@ -48,10 +51,10 @@ pub(crate) fn has_stack_inside_directions<C>(network: &Network<C>) -> bool {
     }
 }
 
-/// Whether the layer that this cell becomes has `go_backwards` set: the backward half of a `Bidirectional`. The layers of
-/// a backward stack read what was turned round before them.
+/// Whether the layer that this cell becomes has `go_backwards` set: the backward half of a `Bidirectional`, or a layer of
+/// Keras that had it before. The layers of a backward stack read what was turned round before them.
 pub(crate) fn goes_backwards(slot: Slot, place: Place) -> bool {
-    place.direction == Direction::Backward && slot == Slot::Pair
+    place.direction == Direction::Backward && slot != Slot::Single
 }
 
 /// A candidate for one subject.
@@ -155,7 +158,7 @@ pub(crate) fn match_layers(
             let layer = layers.next().ok_or_else(|| misfit("it ends before the checkpoint's LSTMs do".to_owned()))?;
             let cell_name = found_names.get(cells.len()).unwrap_or(&"");
             let (halves, merge) = match (&layer.kind, slot) {
-                (LayerKind::Lstm(lstm), Slot::Single) => (vec![(lstm, layer.name.clone())], None),
+                (LayerKind::Lstm(lstm), Slot::Single | Slot::Backward) => (vec![(lstm, layer.name.clone())], None),
                 (LayerKind::Bidirectional { forward, backward, merge_mode }, Slot::Pair) => (
                     vec![(forward, format!("{}/forward", layer.name)), (backward, format!("{}/backward", layer.name))],
                     merge_mode.as_deref(),
@@ -166,7 +169,7 @@ pub(crate) fn match_layers(
                         layer.name
                     )));
                 }
-                (_, Slot::Single) => {
+                (_, Slot::Single | Slot::Backward) => {
                     return Err(misfit(format!(
                         "layer {} is Bidirectional, and {cell_name} needs a plain LSTM",
                         layer.name
@@ -176,6 +179,17 @@ pub(crate) fn match_layers(
             let mut differing = vec![];
             if slot == Slot::Pair {
                 let (right, is_last) = merges.next().unwrap_or((Merge::Concat, true));
+                if merge.is_none() {
+                    let judged = if has_graph || !is_last {
+                        format!("{} is assumed, as the model has it", right.as_str())
+                    } else {
+                        "no graph says it either, and each direction is compared by itself".to_owned()
+                    };
+                    notes.push(format!(
+                        "the file holds weights only and does not say how layer {} joins its directions: {judged}",
+                        layer.name
+                    ));
+                }
                 // Two separate outputs are what concat puts side by side.
                 match merge.filter(|m| *m != right.as_str() && !(*m == "none" && right == Merge::Concat)) {
                     Some(mode) if is_last && !has_graph => notes.push(format!(
@@ -203,13 +217,20 @@ pub(crate) fn match_layers(
                     // Turned round by the first layer itself or by an operation before it: the file's layers do not say.
                     cell.go_backwards = false;
                 }
-                if let Some(expected) = &expected.output_projection {
+                if let Some(expected) = expected.output_projection.as_ref().filter(|_| slot != Slot::Pair) {
                     // Dense layers of other shapes have other work to do.
                     cell.output_projection = dense.find(|kernel| kernel.dim() == expected.dim()).cloned();
                 }
                 cells.push(cell);
                 names.push(name);
                 settings.push(differing.clone());
+            }
+            if let (Slot::Pair, [.., forward, backward]) = (slot, &mut cells[..])
+                && let Some([(_, a), (_, b)]) = placed.get(names.len() - 2..names.len())
+                && let Some(both) = layers::side_by_side([a, b])
+                && let Some(kernel) = dense.find(|kernel| kernel.dim() == both.dim())
+            {
+                [forward.output_projection, backward.output_projection] = taken_apart(kernel, [a, b]);
             }
         }
         let mut in_order = cells.into_iter();
@@ -222,11 +243,30 @@ pub(crate) fn match_layers(
     Ok((candidates, notes))
 }
 
+/// The projections of two directions out of the kernel of one dense layer, where it keeps the two apart.
+fn taken_apart(kernel: &Array2<f32>, expected: [&KerasCell; 2]) -> [Option<Array2<f32>>; 2] {
+    let (rows, columns) = (expected[0].units(), expected[0].output_size());
+    if kernel.indexed_iter().any(|((row, column), w)| (row < rows) != (column < columns) && *w != 0.0) {
+        return [None, None];
+    }
+    let block = |from: (usize, usize), size: (usize, usize)| {
+        Array2::from_shape_fn(size, |(row, column)| kernel[[from.0 + row, from.1 + column]])
+    };
+    let below = (kernel.nrows() - rows, kernel.ncols() - columns);
+    let blocks = [block((0, 0), (rows, columns)), block((rows, columns), below)];
+    let mut own = blocks.into_iter().zip(expected).map(|(block, expected)| {
+        // The unit matrix stands for no projection at all.
+        let none = expected.output_projection.is_none() && block == Array2::<f32>::eye(expected.units());
+        (!none).then_some(block)
+    });
+    [own.next().flatten(), own.next().flatten()]
+}
+
 /// How each pair of directions is joined, in the order of [`slots`], and whether nothing reads the result.
 fn merges<C>(network: &Network<C>) -> Vec<(Merge, bool)> {
     fn walk<C>(network: &Network<C>, last: bool, found: &mut Vec<(Merge, bool)>) {
         match network {
-            Network::Cell(_) => {}
+            Network::Cell(_) | Network::Backward(_) => {}
             Network::Stack(parts) => {
                 let top = parts.len().saturating_sub(1);
                 parts.iter().enumerate().for_each(|(i, part)| walk(part, last && i == top, found));
@@ -283,6 +323,20 @@ pub(crate) fn notes(file: &KerasFile) -> Vec<String> {
     if halves().any(|l| l.config.as_ref().is_some_and(|c| !c.return_sequences)) {
         notes.push(
             "a layer returns its last step only (return_sequences=False): every step is compared all the same"
+                .to_owned(),
+        );
+    }
+    if halves().any(|l| l.config.as_ref().is_some_and(|c| c.return_state)) {
+        notes.push(
+            "a layer returns its final states too (return_state=True): states are compared at every step all the same"
+                .to_owned(),
+        );
+    }
+    let repeats = |l: &keras_file::Layer| matches!(&l.kind, LayerKind::Lstm(l) if l.config.as_ref().is_some_and(|c| !c.zero_output_for_mask));
+    if file.masks && file.layers.iter().any(repeats) {
+        notes.push(
+            "the model masks steps, and an LSTM layer without zero_output_for_mask repeats its last output in them, where \
+             TensorFlow 1.x gives zeros past a sequence's end: outputs are compared as zeros there"
                 .to_owned(),
         );
     }

@@ -18,11 +18,16 @@ pub(crate) fn run(args: &args::Convert) -> Result<Code, CliError> {
     inputs.extend(args.into.iter().chain(&args.source.map).cloned());
     let subjects = opened.load_convertible(args.display.look.quiet)?;
     let mut notes = opened.detection.notes.clone();
-    notes.extend(source::precision(&subjects));
+    notes.extend(source::precision(&opened.store, &subjects));
 
     let progress = Progress::stages("writing", 2, args.display.look.quiet);
     let mut names = Names::default();
-    let mut written: Vec<Written> = subjects.iter().map(|subject| layers::of(subject, &mut names)).collect();
+    let mut written: Vec<Written> = vec![];
+    for subject in &subjects {
+        let layers = layers::of(subject, &mut names)
+            .map_err(|problem| CliError::Wiring { checkpoint: opened.store.path.clone(), problem })?;
+        written.push(layers);
+    }
     let made = match &args.into {
         Some(model) => {
             let filled =

@@ -24,6 +24,8 @@ pub(crate) enum CliError {
     Malformed { checkpoint: PathBuf, problems: Vec<String> },
     #[error("{cell} of {} cannot be converted: {reason}", .checkpoint.display())]
     NotRepresentable { checkpoint: PathBuf, cell: String, reason: Box<lstm::convert::NotRepresentable> },
+    #[error("{} cannot be converted: {problem}", .checkpoint.display())]
+    Wiring { checkpoint: PathBuf, problem: String },
     #[error("{} holds both the weights of {cell} and their moving averages, and no file says which of them the model is evaluated with\nsay --weights raw or --weights ema", .checkpoint.display())]
     ChooseWeights { checkpoint: PathBuf, cell: String },
     #[error("writing {}", .output.display())]

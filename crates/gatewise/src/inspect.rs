@@ -60,13 +60,14 @@ pub(crate) fn run(args: &args::Inspect) -> Result<Code, CliError> {
 fn lstm(store: &Store, network: &str, place: Place, cell: &FoundCell) -> document::Lstm {
     let mut variables = BTreeMap::new();
     let one = |name: &String| document::OneOrMany::One(store.key(name).to_owned());
-    match &cell.variables.kernel[..] {
-        [kernel] => variables.insert("kernel".to_owned(), one(kernel)),
-        parts => variables.insert(
-            "kernel".to_owned(),
-            document::OneOrMany::Many(parts.iter().map(|p| store.key(p).to_owned()).collect()),
-        ),
-    };
+    for (role, parts) in [("kernel", &cell.variables.kernel), ("projection", &cell.variables.projection)] {
+        let keys = match &parts[..] {
+            [] => continue,
+            [whole] => one(whole),
+            parts => document::OneOrMany::Many(parts.iter().map(|p| store.key(p).to_owned()).collect()),
+        };
+        variables.insert(role.to_owned(), keys);
+    }
     if let Some(bias) = &cell.variables.bias {
         variables.insert("bias".to_owned(), one(bias));
     }
@@ -74,9 +75,6 @@ fn lstm(store: &Store, network: &str, place: Place, cell: &FoundCell) -> documen
         for (role, name) in [("peephole_input", i), ("peephole_forget", f), ("peephole_output", o)] {
             variables.insert(role.to_owned(), one(name));
         }
-    }
-    if let Some(projection) = &cell.variables.projection {
-        variables.insert("projection".to_owned(), one(projection));
     }
     for (role, name) in &cell.variables.extra {
         variables.insert(role.clone(), one(name));

@@ -76,11 +76,13 @@ pub(crate) fn fill(
 
 fn halves(layer: &Layer, slot: Slot) -> Result<Vec<(Half, &Lstm)>, String> {
     match (&layer.kind, slot) {
-        (LayerKind::Lstm(lstm), Slot::Single) => Ok(vec![(Half::Whole, lstm)]),
+        (LayerKind::Lstm(lstm), Slot::Single | Slot::Backward) => Ok(vec![(Half::Whole, lstm)]),
         (LayerKind::Bidirectional { forward, backward, .. }, Slot::Pair) => {
             Ok(vec![(Half::Forward, forward), (Half::Backward, backward)])
         }
-        (_, Slot::Single) => Err(format!("layer {} is Bidirectional, and the checkpoint's LSTM is not", layer.name)),
+        (_, Slot::Single | Slot::Backward) => {
+            Err(format!("layer {} is Bidirectional, and the checkpoint's LSTM is not", layer.name))
+        }
         (_, Slot::Pair) => Err(format!("layer {} is not Bidirectional, and the checkpoint's LSTM is", layer.name)),
     }
 }

@@ -2,7 +2,7 @@
 
 use keras_file::{Array, Layer, LayerKind, Lstm, LstmConfig, Stored};
 use lstm::detect::FoundCell;
-use lstm::{KerasCell, Network};
+use lstm::{KerasCell, Merge, Network};
 use ndarray::Array2;
 use report::document;
 
@@ -41,7 +41,10 @@ impl Names {
 }
 
 /// The layers of a subject.
-pub(crate) fn of(subject: &Subject, names: &mut Names) -> Written {
+///
+/// # Errors
+/// If no layers of Keras are wired so, in words.
+pub(crate) fn of(subject: &Subject, names: &mut Names) -> Result<Written, String> {
     let found = subject.found.cells();
     let mut index = 0;
     let both = subject.keras.try_map(&mut |cell: &KerasCell| {
@@ -51,28 +54,37 @@ pub(crate) fn of(subject: &Subject, names: &mut Names) -> Written {
     let mut written = Written { layers: vec![], described: vec![] };
     // A network has as many found cells as converted ones, since one was made of the other.
     if let Ok(network) = both {
-        written.layers = chain(&network, names, &mut written.described);
+        written.layers = chain(&network, names, &mut written.described)?;
     }
-    written
+    Ok(written)
 }
 
 type Both = (KerasCell, FoundCell);
 
-fn chain(network: &Network<Both>, names: &mut Names, described: &mut Vec<document::ConvertedLayer>) -> Vec<Layer> {
-    match network {
-        Network::Cell((cell, found)) => {
+fn chain(
+    network: &Network<Both>,
+    names: &mut Names,
+    described: &mut Vec<document::ConvertedLayer>,
+) -> Result<Vec<Layer>, String> {
+    Ok(match network {
+        Network::Cell((cell, found)) | Network::Backward((cell, found)) => {
             let name = names.next("lstm");
             described.push(describe(&name, "LSTM", &[found]));
-            let mut layers = vec![Layer { name, kind: LayerKind::Lstm(lstm(cell, false)) }];
+            let backwards = matches!(network, Network::Backward(_));
+            let mut layers = vec![Layer { name, kind: LayerKind::Lstm(lstm(cell, found, backwards)) }];
             if let Some(projection) = &cell.output_projection {
                 let kind = LayerKind::Dense { kernel: array(projection), bias: None };
                 layers.push(Layer { name: names.next("dense"), kind });
             }
             layers
         }
-        Network::Stack(parts) => parts.iter().flat_map(|part| chain(part, names, described)).collect(),
+        Network::Stack(parts) => {
+            let layers: Vec<Vec<Layer>> =
+                parts.iter().map(|part| chain(part, names, described)).collect::<Result<_, _>>()?;
+            layers.concat()
+        }
         Network::Residual(part) => {
-            let inside = chain(part, names, described);
+            let inside = chain(part, names, described)?;
             vec![Layer { name: names.next("add"), kind: LayerKind::Residual(inside) }]
         }
         Network::Bidirectional { forward, backward, merge } => {
@@ -80,21 +92,52 @@ fn chain(network: &Network<Both>, names: &mut Names, described: &mut Vec<documen
                 let name = names.next("bidirectional");
                 described.push(describe(&name, "Bidirectional", &[found_a, found_b]));
                 let merge_mode = Some(merge.as_str().to_owned());
-                let kind = LayerKind::Bidirectional { forward: lstm(a, false), backward: lstm(b, true), merge_mode };
-                return vec![Layer { name, kind }];
+                let (forward, backward) = (lstm(a, found_a, false), lstm(b, found_b, true));
+                let mut layers = vec![Layer { name, kind: LayerKind::Bidirectional { forward, backward, merge_mode } }];
+                if let Some(projection) = side_by_side([a, b]) {
+                    if *merge != Merge::Concat {
+                        return Err(format!(
+                            "{} and {} project their outputs before these are joined ({}), and no layers of Keras do so: \
+                             gatewise converts projected directions that are put side by side",
+                            found_a.name,
+                            found_b.name,
+                            merge.as_str()
+                        ));
+                    }
+                    let kind = LayerKind::Dense { kernel: array(&projection), bias: None };
+                    layers.push(Layer { name: names.next("dense"), kind });
+                }
+                return Ok(layers);
             }
-            let forward = chain(forward, names, described);
-            let backward = chain(backward, names, described);
+            let forward = chain(forward, names, described)?;
+            let backward = chain(backward, names, described)?;
             vec![Layer { name: names.next("directions"), kind: LayerKind::Directions { forward, backward } }]
         }
+    })
+}
+
+/// The projections of two directions as one, `[units of both, outputs of both]`: each direction's own block, and the unit
+/// matrix for one that does not project. `None` if neither does.
+pub(crate) fn side_by_side(cells: [&KerasCell; 2]) -> Option<Array2<f32>> {
+    if cells.iter().all(|c| c.output_projection.is_none()) {
+        return None;
     }
+    let [forward, backward] = cells.map(|c| c.output_projection.clone().unwrap_or_else(|| Array2::eye(c.units())));
+    let ((rows, columns), below) = (forward.dim(), backward.dim());
+    Some(Array2::from_shape_fn((rows + below.0, columns + below.1), |(row, column)| {
+        match (row.checked_sub(rows), column.checked_sub(columns)) {
+            (None, None) => forward[[row, column]],
+            (Some(row), Some(column)) => backward[[row, column]],
+            _ => 0.0,
+        }
+    }))
 }
 
 fn array(matrix: &Array2<f32>) -> Array {
     Array::float32(matrix.shape().to_vec(), matrix.iter().copied().collect())
 }
 
-fn lstm(cell: &KerasCell, go_backwards: bool) -> Lstm {
+fn lstm(cell: &KerasCell, found: &FoundCell, go_backwards: bool) -> Lstm {
     Lstm {
         kernel: array(&cell.kernel),
         recurrent_kernel: array(&cell.recurrent_kernel),
@@ -107,8 +150,9 @@ fn lstm(cell: &KerasCell, go_backwards: bool) -> Lstm {
             go_backwards,
             time_major: false,
             return_sequences: true,
+            return_state: false,
             // TF1 gives zeros past a sequence's end; a Keras layer under a mask does so only with this set.
-            zero_output_for_mask: false,
+            zero_output_for_mask: found.zero_past_end,
             stateful: false,
         }),
         stored: Stored::Plain,

@@ -116,7 +116,8 @@ fn wire(network: &str, cells: &[&MappedLstm]) -> Result<Network<MappedCell>, Str
 }
 
 fn layer(lstm: &MappedLstm) -> Result<Network<MappedCell>, String> {
-    let cell = Network::Cell(cell(lstm)?);
+    let cell = cell(lstm)?;
+    let cell = if lstm.go_backwards == Some(true) { Network::Backward(cell) } else { Network::Cell(cell) };
     Ok(if lstm.residual == Some(true) { Network::Residual(Box::new(cell)) } else { cell })
 }
 
@@ -155,7 +156,7 @@ fn cell(lstm: &MappedLstm) -> Result<MappedCell, String> {
             kernel: lstm.kernel.as_ref().map(OneOrMany::to_vec).unwrap_or_default(),
             bias: lstm.bias.clone(),
             peepholes: lstm.peepholes.as_ref().map(|p| [p.input.clone(), p.forget.clone(), p.output.clone()]),
-            projection: lstm.projection.clone(),
+            projection: lstm.projection.as_ref().map(OneOrMany::to_vec).unwrap_or_default(),
             extra: lstm.extra.clone(),
         },
         forget_bias: lstm.forget_bias,
@@ -171,7 +172,7 @@ pub(crate) fn template(detection: &Detection) -> Map {
     for network in &detection.networks {
         let inside = has_stack_inside_directions(&network.network);
         let place = Place { layer: 0, direction: Direction::Forward };
-        describe(&network.network, place, (false, None), &mut |place, residual, merge, cell| {
+        describe(&network.network, place, (false, None), &mut |place, residual, merge, backwards, cell| {
             let v = &cell.variables;
             map.lstm.push(MappedLstm {
                 name: cell.name.clone(),
@@ -181,14 +182,12 @@ pub(crate) fn template(detection: &Detection) -> Map {
                 layer: Some(place.layer),
                 direction: Some(place.direction.as_str().to_owned()),
                 stack_inside_directions: inside.then_some(true),
+                go_backwards: backwards.then_some(true),
                 residual: residual.then_some(true),
                 merge: merge.filter(|m| *m != Merge::Concat).map(|m| m.as_str().to_owned()),
-                kernel: Some(match &v.kernel[..] {
-                    [one] => OneOrMany::One(one.clone()),
-                    many => OneOrMany::Many(many.to_vec()),
-                }),
+                kernel: OneOrMany::of(&v.kernel),
                 bias: v.bias.clone(),
-                projection: v.projection.clone(),
+                projection: OneOrMany::of(&v.projection),
                 // What a Keras layer keeps in its bias is not added.
                 forget_bias: (!cell.kind.is_keras()).then_some(cell.forget_bias.value),
                 activation: Some(cell.activation.value.keras_name().to_owned()),
@@ -202,16 +201,17 @@ pub(crate) fn template(detection: &Detection) -> Map {
     map
 }
 
-/// Shows every cell with its place, whether its input is added to its output, and how its direction is merged with the
-/// other.
+/// Shows every cell with its place, whether its input is added to its output, how its direction is merged with the
+/// other, and whether it is a layer that goes backwards on its own.
 fn describe<'a>(
     network: &'a Network<FoundCell>,
     place: Place,
     (residual, merge): (bool, Option<Merge>),
-    show: &mut impl FnMut(Place, bool, Option<Merge>, &'a FoundCell),
+    show: &mut impl FnMut(Place, bool, Option<Merge>, bool, &'a FoundCell),
 ) {
     match network {
-        Network::Cell(cell) => show(place, residual, merge, cell),
+        Network::Cell(cell) => show(place, residual, merge, false, cell),
+        Network::Backward(cell) => show(place, residual, merge, true, cell),
         Network::Stack(parts) => {
             for (depth, part) in parts.iter().enumerate() {
                 describe(part, Place { layer: place.layer + depth, ..place }, (residual, None), show);

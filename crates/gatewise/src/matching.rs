@@ -18,7 +18,7 @@ pub(crate) struct Needed<'a> {
 impl Needed<'_> {
     fn takes(&self, layer: &Layer) -> bool {
         let halves: Vec<&Lstm> = match (&layer.kind, self.slot) {
-            (LayerKind::Lstm(lstm), Slot::Single) => vec![lstm],
+            (LayerKind::Lstm(lstm), Slot::Single | Slot::Backward) => vec![lstm],
             (LayerKind::Bidirectional { forward, backward, .. }, Slot::Pair) => vec![forward, backward],
             _ => return false,
         };
@@ -43,7 +43,7 @@ pub(crate) fn needed<'a>(subject: &'a Subject, map: &Map) -> Vec<Needed<'a>> {
     let mut all = vec![];
     for slot in slots(&subject.keras) {
         let count = match slot {
-            Slot::Single => 1,
+            Slot::Single | Slot::Backward => 1,
             Slot::Pair => 2,
         };
         let taken: Vec<_> = cells.by_ref().take(count).collect();
@@ -202,6 +202,8 @@ mod tests {
             other_layers: vec![],
             order_known: true,
             slots: vec![],
+            feeds: vec![],
+            masks: false,
         }
     }
 

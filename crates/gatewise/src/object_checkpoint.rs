@@ -17,7 +17,7 @@ pub(crate) fn files(prefix: &Path, written: &[Written], source: &Path) -> Result
     let mut arrays: Vec<(String, &Array)> = vec![];
     let mut place = 0;
     for layer in written.iter().flat_map(|w| &w.layers) {
-        collect(layer, &mut place, &mut arrays).map_err(refuse)?;
+        collect(layer, &mut place, &mut arrays).map_err(|problem| refuse(&problem))?;
     }
     let mut graph = ObjectGraph::new();
     let mut keys = vec![];
@@ -38,8 +38,9 @@ pub(crate) fn files(prefix: &Path, written: &[Written], source: &Path) -> Result
     Ok(vec![(with(".data-00000-of-00001"), made.data), (with(".index"), made.index)])
 }
 
-/// The arrays of a layer under the paths that a Keras 2 model of the same layers has for them.
-fn collect<'a>(layer: &'a Layer, place: &mut usize, arrays: &mut Vec<(String, &'a Array)>) -> Result<(), &'static str> {
+/// The arrays of a layer under the paths that a Keras 2 model of the same layers has for them. A stack inside each
+/// direction is one layer: `Bidirectional(RNN([LSTMCell(…), …]))`.
+fn collect<'a>(layer: &'a Layer, place: &mut usize, arrays: &mut Vec<(String, &'a Array)>) -> Result<(), String> {
     let scope = format!("layer_with_weights-{place}");
     match &layer.kind {
         LayerKind::Lstm(lstm) => {
@@ -61,11 +62,21 @@ fn collect<'a>(layer: &'a Layer, place: &mut usize, arrays: &mut Vec<(String, &'
                 collect(layer, place, arrays)?;
             }
         }
-        // The order of a Functional model's layers depends on how it was built.
-        LayerKind::Directions { .. } => {
-            return Err(
-                "a stack inside each direction has no fixed order of layers in such a checkpoint: write .keras",
-            );
+        LayerKind::Directions { forward, backward } => {
+            for (half, layers) in [("forward_layer", forward), ("backward_layer", backward)] {
+                for (number, layer) in layers.iter().enumerate() {
+                    // The order of a Functional model's layers depends on how it was built.
+                    let LayerKind::Lstm(lstm) = &layer.kind else {
+                        return Err(format!(
+                            "{} inside a direction is no LSTM cell, and only a stack of cells has fixed places in such a \
+                             checkpoint: write .keras",
+                            layer.name
+                        ));
+                    };
+                    cell(&format!("{scope}/{half}/cell/cells/{number}"), lstm, arrays);
+                }
+            }
+            *place += 1;
         }
     }
     Ok(())

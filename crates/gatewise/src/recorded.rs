@@ -97,7 +97,7 @@ fn lengths(array: &NamedArray, sequences: usize, timesteps: usize) -> Result<Vec
 
 fn output_width(network: &Network<Tf1Cell>) -> usize {
     match network {
-        Network::Cell(cell) => cell.recurrent_size(),
+        Network::Cell(cell) | Network::Backward(cell) => cell.recurrent_size(),
         Network::Stack(parts) => parts.last().map_or(0, output_width),
         Network::Bidirectional { forward, backward, merge: Merge::Concat } => {
             output_width(forward) + output_width(backward)

@@ -6,6 +6,7 @@ use disk::Disk;
 use lstm::convert::NotRepresentable;
 use lstm::detect::{self, Detection, FoundCell, Given};
 use lstm::{KerasCell, Network, Tf1Cell};
+use tf_checkpoint::DType;
 
 use crate::args;
 use crate::error::CliError;
@@ -49,7 +50,7 @@ pub(crate) fn find(source: &args::Source, facts: Option<&args::Facts>) -> Result
     if let Some(facts) = facts {
         given.forget_bias = facts.forget_bias;
         given.activation = facts.activation.map(Into::into);
-        given.recurrent_activation = facts.recurrent_activation.map(Into::into);
+        given.recurrent_activation = facts.recurrent_activation.map(|name| name.meant_by(store.keras_major));
         given.input_size = facts.input_size;
         given.weights = facts.weights.map(Into::into);
         given.override_graph = facts.override_graph;
@@ -130,12 +131,16 @@ impl Opened {
     }
 }
 
-/// What rounding the weights to float32 changed, for each cell that held more; and of which type the others were.
-pub(crate) fn precision(subjects: &[Subject]) -> Vec<String> {
+/// For each cell whose weights are stored as another type than float32, or computed from others: what float32 changed.
+pub(crate) fn precision(store: &Store, subjects: &[Subject]) -> Vec<String> {
     let mut notes = vec![];
     for subject in subjects {
         for (found, cell) in subject.found.cells().into_iter().zip(subject.truth.cells()) {
             let rounding = cell.rounding();
+            let kernel = store.variables().iter().find(|v| found.variables.kernel.first() == Some(&v.name));
+            if let Some(dtype) = kernel.map(|v| v.dtype).filter(|d| rounding.changed == 0 && *d != DType::Float32) {
+                notes.push(format!("{}: its {} weights are kept exactly in float32", found.name, dtype.as_str()));
+            }
             if rounding.changed > 0 {
                 notes.push(format!(
                     "{}: {} of {} weights are rounded to float32, by at most {:.1e} of their value; the truth keeps them as \

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use disk::Disk;
 use keras_file::{Array, Elements, KerasFile, Layer, LayerKind, Lstm, LstmConfig, Stored};
 use lstm::detect::{self, CellKind, FoundCell, Given, Known, Source};
-use lstm::{Activation, Network};
+use lstm::{Activation, Merge, Network};
 use ndarray::Array2;
 use tf_checkpoint::{Checkpoint, Format, Graph, ObjectGraph, Tensor, Variable};
 
@@ -25,6 +25,8 @@ pub(crate) struct Store {
     pub(crate) files: Vec<PathBuf>,
     /// The graph beside the variables.
     pub(crate) graph: Option<Graph>,
+    /// The Keras whose functions the file's names mean, if it is a Keras file.
+    pub(crate) keras_major: Option<u32>,
     /// What layers' configurations say, by scope.
     pub(crate) known: BTreeMap<String, Known>,
     /// What a reader should know.
@@ -126,6 +128,7 @@ fn of_checkpoint(disk: &Disk, path: &Path, checkpoint: Checkpoint) -> Result<Sto
         format: checkpoint.format().as_str().to_owned(),
         files: checkpoint.files().to_vec(),
         graph: checkpoint.graph()?,
+        keras_major: None,
         known: BTreeMap::new(),
         notes: vec![],
         variables: checkpoint.variables().to_vec(),
@@ -158,7 +161,7 @@ fn of_objects(disk: &Disk, path: &Path, checkpoint: Checkpoint, objects: &Object
         let config =
             [place.as_str(), layer].into_iter().find_map(|p| objects.nodes.get(objects.resolve(p)?)?.config_key());
         if let Some(config) = config
-            && let Some(facts) = layer_config(&checkpoint, config, &mut notes)?
+            && let Some(facts) = layer_config(&checkpoint, place, config, &mut notes)?
         {
             known.insert(place.clone(), facts);
         }
@@ -195,6 +198,7 @@ fn of_objects(disk: &Disk, path: &Path, checkpoint: Checkpoint, objects: &Object
         files: checkpoint.files().to_vec(),
         // The graph of a TensorFlow 2 model calls functions that name no variable of the checkpoint.
         graph: None,
+        keras_major: None,
         known,
         notes,
         variables,
@@ -207,6 +211,7 @@ fn of_objects(disk: &Disk, path: &Path, checkpoint: Checkpoint, objects: &Object
 /// TensorFlow 1.13 to 2.0, where names mean what they mean in Keras 2.
 fn layer_config(
     checkpoint: &Checkpoint,
+    place: &str,
     key: &str,
     notes: &mut Vec<String>,
 ) -> Result<Option<Known>, tf_checkpoint::Error> {
@@ -223,7 +228,12 @@ fn layer_config(
         known
     };
     let activation = function("activation");
-    Ok(Some(Known { activation, recurrent_activation: function("recurrent_activation"), ..Known::default() }))
+    let recurrent_activation = function("recurrent_activation");
+    let is_half = place.split('/').any(|part| part == "backward_layer");
+    let go_backwards = !is_half && config.get("go_backwards").and_then(serde_json::Value::as_bool) == Some(true);
+    let zero_output_for_mask = config.get("zero_output_for_mask").and_then(serde_json::Value::as_bool) == Some(true);
+    let known = Known { activation, recurrent_activation, go_backwards, zero_output_for_mask, ..Known::default() };
+    Ok(Some(known))
 }
 
 /// The LSTM layers of an object-based checkpoint or SavedModel, as those of a Keras file; `None` if `path` is neither.
@@ -241,19 +251,7 @@ pub(crate) fn layers_of_objects(disk: &Disk, path: &Path) -> Result<Option<Opene
     let detection = detect::detect(&store.variables, None, &given)?;
     let mut layers = vec![];
     for found in &detection.networks {
-        let half = |cell: &FoundCell, backward: bool| store.layer(cell, backward);
-        let kind = match &found.network {
-            Network::Cell(cell) if cell.kind == CellKind::Keras => LayerKind::Lstm(half(cell, false)?),
-            Network::Bidirectional { forward, backward, .. } => match (&**forward, &**backward) {
-                (Network::Cell(a), Network::Cell(b)) if a.kind == CellKind::Keras && b.kind == CellKind::Keras => {
-                    let (forward, backward) = (half(a, false)?, half(b, true)?);
-                    LayerKind::Bidirectional { forward, backward, merge_mode: None }
-                }
-                _ => continue,
-            },
-            _ => continue,
-        };
-        layers.push(Layer { name: found.name.clone(), kind });
+        store.layers(&found.name, &found.network, &mut layers)?;
     }
     let mut dense = vec![];
     for variable in &store.variables {
@@ -273,11 +271,42 @@ pub(crate) fn layers_of_objects(disk: &Disk, path: &Path) -> Result<Option<Opene
         other_layers: vec![],
         slots: vec![],
         order_known: true,
+        feeds: vec![],
+        masks: false,
     };
     Ok(Some(OpenedFile { file, format: store.format, files: store.files, dense }))
 }
 
 impl Store {
+    /// The layers of a network; cells that are no layer of Keras are left out.
+    fn layers(&self, name: &str, network: &Network<FoundCell>, layers: &mut Vec<Layer>) -> Result<(), CliError> {
+        let is_layer = |cell: &FoundCell| cell.kind == CellKind::Keras;
+        let kind = match network {
+            Network::Cell(cell) if is_layer(cell) => LayerKind::Lstm(self.layer(cell, false)?),
+            Network::Backward(cell) if is_layer(cell) => LayerKind::Lstm(self.layer(cell, true)?),
+            Network::Cell(_) | Network::Backward(_) | Network::Residual(_) => return Ok(()),
+            Network::Stack(parts) => {
+                return parts
+                    .iter()
+                    .enumerate()
+                    .try_for_each(|(n, part)| self.layers(&format!("{name}/{n}"), part, layers));
+            }
+            Network::Bidirectional { forward, backward, .. } => match (&**forward, &**backward) {
+                (Network::Cell(a), Network::Cell(b)) if is_layer(a) && is_layer(b) => {
+                    let (forward, backward) = (self.layer(a, false)?, self.layer(b, true)?);
+                    LayerKind::Bidirectional { forward, backward, merge_mode: None }
+                }
+                // A stack inside each direction: its forward layers first.
+                (forward, backward) => {
+                    self.layers(&format!("{name}/forward"), forward, layers)?;
+                    return self.layers(&format!("{name}/backward"), backward, layers);
+                }
+            },
+        };
+        layers.push(Layer { name: name.to_owned(), kind });
+        Ok(())
+    }
+
     /// The arrays of a Keras layer.
     fn layer(&self, cell: &FoundCell, backward: bool) -> Result<Lstm, CliError> {
         let read = |name: &String| -> Result<Array, CliError> {
@@ -301,6 +330,7 @@ impl Store {
             go_backwards: backward,
             time_major: false,
             return_sequences: true,
+            return_state: false,
             zero_output_for_mask: false,
             stateful: false,
         });
@@ -324,20 +354,34 @@ fn of_keras(disk: &Disk, path: &Path, file: &KerasFile) -> Result<Store, CliErro
         || ["1.", "2.0", "2.1", "2.2"].iter().any(|v| version.starts_with(v));
     let mut arrays = BTreeMap::new();
     let mut known = BTreeMap::new();
+    // A layer goes by the name of its cell, or of the forward one of two.
+    let is_pair = |layer: &Layer| matches!(layer.kind, LayerKind::Bidirectional { .. });
+    let pairs: BTreeSet<&str> = file.layers.iter().filter(|l| is_pair(l)).map(|l| l.name.as_str()).collect();
+    let feeds: BTreeMap<&str, &str> =
+        file.feeds.iter().map(|(above, below)| (above.as_str(), below.as_str())).collect();
+    let reads = |name: &str| {
+        let below = feeds.get(name)?;
+        Some(if pairs.contains(below) { format!("{below}/forward_layer") } else { (*below).to_owned() })
+    };
     for layer in &file.layers {
         let halves = match &layer.kind {
-            LayerKind::Lstm(lstm) => vec![(layer.name.clone(), lstm, false)],
+            LayerKind::Lstm(lstm) => vec![(layer.name.clone(), lstm, None)],
             // Only written, never read.
             LayerKind::Dense { .. } | LayerKind::Residual(_) | LayerKind::Directions { .. } => continue,
             LayerKind::Bidirectional { forward, backward, .. } => vec![
-                (format!("{}/forward_layer", layer.name), forward, false),
-                (format!("{}/backward_layer", layer.name), backward, true),
+                (format!("{}/forward_layer", layer.name), forward, Some(false)),
+                (format!("{}/backward_layer", layer.name), backward, Some(true)),
             ],
         };
-        for (scope, lstm, backward) in halves {
+        for (scope, lstm, half) in halves {
             let problem = |problem| CliError::Candidate { file: path.to_owned(), problem };
-            let facts = facts(lstm, backward, major, is_old || lstm.stored == Stored::Keras1)
+            let facts = facts(lstm, half, major, is_old || lstm.stored == Stored::Keras1)
                 .map_err(|p| problem(format!("layer {scope}: {p}")))?;
+            let facts = Known {
+                merge: merge_mode(&layer.kind).filter(|_| half == Some(false)),
+                reads: reads(&layer.name).filter(|_| half != Some(true)),
+                ..facts
+            };
             known.insert(scope.clone(), facts);
             for (role, array) in [
                 ("kernel", Some(&lstm.kernel)),
@@ -357,6 +401,7 @@ fn of_keras(disk: &Disk, path: &Path, file: &KerasFile) -> Result<Store, CliErro
         format: file.format.as_str().to_owned(),
         files: vec![path.to_owned()],
         graph: None,
+        keras_major: Some(major),
         known,
         notes,
         variables,
@@ -365,12 +410,19 @@ fn of_keras(disk: &Disk, path: &Path, file: &KerasFile) -> Result<Store, CliErro
     })
 }
 
+/// How a layer says that it joins two directions; two separate outputs are compared side by side.
+fn merge_mode(kind: &LayerKind) -> Option<Merge> {
+    let LayerKind::Bidirectional { merge_mode: Some(mode), .. } = kind else { return None };
+    [Merge::Concat, Merge::Sum, Merge::Mul, Merge::Ave].into_iter().find(|merge| merge.as_str() == mode)
+}
+
 fn tensor(array: &Array) -> Option<Tensor> {
     Tensor::float32(array.shape.clone(), &array.data)
 }
 
-/// What a layer's configuration says of its cell.
-fn facts(lstm: &Lstm, backward: bool, keras_major: u32, is_old: bool) -> Result<Known, String> {
+/// What a layer's configuration says of its cell; `half` is whether it is the backward half of a `Bidirectional`, if it is
+/// one of its halves.
+fn facts(lstm: &Lstm, half: Option<bool>, keras_major: u32, is_old: bool) -> Result<Known, String> {
     let Some(config) = &lstm.config else {
         // Hard sigmoid was the default up to TensorFlow 1.15, sigmoid has been since Keras 2 on TensorFlow 2.
         let usual = if is_old { Activation::HardSigmoidKeras2 } else { Activation::Sigmoid };
@@ -383,8 +435,14 @@ fn facts(lstm: &Lstm, backward: bool, keras_major: u32, is_old: bool) -> Result<
             Stored::Plain | Stored::Keras1 => Known { usual_recurrent_activation: Some(usual), ..Known::default() },
         });
     };
-    if config.go_backwards != backward {
-        return Err("it reads its sequence last step first on its own, which no LSTM of a source may".to_owned());
+    let halves = |half: bool| if half { "backward" } else { "forward" };
+    if let Some(backward) = half.filter(|backward| *backward != config.go_backwards) {
+        return Err(format!(
+            "the {} half of a Bidirectional layer has go_backwards={}, so that its outputs are in another order than the \
+             other half's: gatewise runs halves that read in opposite directions, the forward one first step first",
+            halves(backward),
+            config.go_backwards
+        ));
     }
     let function = |what: &str, name: &str| {
         Activation::from_keras(name, keras_major)
@@ -394,6 +452,9 @@ fn facts(lstm: &Lstm, backward: bool, keras_major: u32, is_old: bool) -> Result<
     Ok(Known {
         activation: function("activation", &config.activation)?,
         recurrent_activation: function("recurrent_activation", &config.recurrent_activation)?,
+        go_backwards: half.is_none() && config.go_backwards,
+        zero_output_for_mask: config.zero_output_for_mask,
+        time_major: Some(config.time_major),
         ..Known::default()
     })
 }
@@ -415,6 +476,7 @@ fn of_hdf5(disk: &Disk, path: &Path) -> Result<Store, CliError> {
         format: "hdf5".to_owned(),
         files: vec![path.to_owned()],
         graph: None,
+        keras_major: None,
         known: BTreeMap::new(),
         notes: vec!["this HDF5 file is not Keras's: its arrays are taken for variables under their paths".to_owned()],
         variables,

@@ -74,7 +74,7 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
     let store = &opened.store;
     let mut notes = opened.detection.notes.clone();
     notes.extend(assumed(&subjects));
-    notes.extend(source::precision(&subjects));
+    notes.extend(source::precision(store, &subjects));
     let (candidates, format, candidate_files) = match &args.candidate {
         None => (subjects.iter().map(own_conversion).collect(), "gatewise conversion, in memory".to_owned(), vec![]),
         Some(path) => {
@@ -293,7 +293,7 @@ fn own_conversion(subject: &Subject) -> Candidate {
     let mut names = vec![];
     for (layer, slot) in candidate::slots(&subject.keras).into_iter().enumerate() {
         match slot {
-            Slot::Single => names.push(format!("own layer {layer}")),
+            Slot::Single | Slot::Backward => names.push(format!("own layer {layer}")),
             Slot::Pair => names.extend([format!("own layer {layer}/forward"), format!("own layer {layer}/backward")]),
         }
     }

@@ -19,6 +19,8 @@ pub(crate) struct Model {
     pub(crate) layers: Vec<Node>,
     /// Indices into `layers` in the order data flows, branch by branch.
     pub(crate) flow: Vec<usize>,
+    /// Indices into `layers` of what each layer reads.
+    inputs: Vec<Vec<usize>>,
 }
 
 /// One layer of a model.
@@ -27,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) class: String,
     pub(crate) kind: Kind,
+    /// Whether it marks steps to be left out.
+    pub(crate) masks: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -37,7 +41,45 @@ pub(crate) enum Kind {
     Other,
 }
 
+/// Layers that hand sequences on unchanged at inference.
+const PASSING: [&str; 6] =
+    ["Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "ActivityRegularization", "Masking"];
+
 impl Model {
+    /// Names of LSTM layers that read the sequences of another and nothing else: which one, and which it reads. What only
+    /// drops or marks values lies between them unseen.
+    pub(crate) fn feeds(&self) -> Vec<(String, String)> {
+        let one = |index: usize| match self.inputs.get(index).map(Vec::as_slice) {
+            Some([only]) => Some((*only, self.layers.get(*only)?)),
+            _ => None,
+        };
+        let below = |index: usize| {
+            let (mut at, mut node) = one(index)?;
+            // No layer is looked at twice, whatever a hostile file says.
+            for _ in 0..self.layers.len() {
+                match &node.kind {
+                    Kind::Lstm(config) | Kind::Bidirectional { forward: config, .. } => {
+                        return config.return_sequences.then_some(node);
+                    }
+                    Kind::Other if PASSING.contains(&node.class.as_str()) => (at, node) = one(at)?,
+                    _ => return None,
+                }
+            }
+            None
+        };
+        let is_lstm = |node: &Node| matches!(node.kind, Kind::Lstm(_) | Kind::Bidirectional { .. });
+        let lstms = self.layers.iter().enumerate().filter(|(_, node)| is_lstm(node));
+        lstms.filter_map(|(index, node)| Some((node.name.clone(), below(index)?.name.clone()))).collect()
+    }
+
+    /// Whether a layer, of models inside it too, marks steps to be left out.
+    pub(crate) fn masks(&self) -> bool {
+        self.layers.iter().any(|node| match &node.kind {
+            Kind::Model(inner) => inner.masks(),
+            _ => node.masks,
+        })
+    }
+
     /// The layers in the order data flows.
     pub(crate) fn in_flow_order(&self) -> impl Iterator<Item = &Node> {
         self.flow.iter().filter_map(|i| self.layers.get(*i))
@@ -60,11 +102,13 @@ fn model(value: &Value) -> Result<Model, Problem> {
         return Ok(Model::default());
     };
     let layers = list.iter().map(node).collect::<Result<Vec<_>, _>>()?;
-    let flow = match config.get("output_layers") {
+    let (flow, inputs) = match config.get("output_layers") {
         Some(outputs) => flow_order(&layers, list, outputs),
-        None => (0..layers.len()).collect(),
+        None => {
+            ((0..layers.len()).collect(), (0..layers.len()).map(|i| i.checked_sub(1).into_iter().collect()).collect())
+        }
     };
-    Ok(Model { layers, flow })
+    Ok(Model { layers, flow, inputs })
 }
 
 fn node(value: &Value) -> Result<Node, Problem> {
@@ -79,7 +123,8 @@ fn node(value: &Value) -> Result<Node, Problem> {
             None => Kind::Other,
         },
     };
-    Ok(Node { name, class, kind })
+    let masks = class == "Masking" || config.get("mask_zero").and_then(Value::as_bool) == Some(true);
+    Ok(Node { name, class, kind, masks })
 }
 
 fn class_of(value: &Value) -> &str {
@@ -154,6 +199,7 @@ fn lstm(name: &str, value: &Value) -> Result<Option<LstmConfig>, Problem> {
         go_backwards: flag(layer, "go_backwards", false)?,
         time_major: flag(layer, "time_major", false)?,
         return_sequences: flag(layer, "return_sequences", false)?,
+        return_state: flag(layer, "return_state", false)?,
         zero_output_for_mask: flag(layer, "zero_output_for_mask", false)?,
         stateful: flag(layer, "stateful", false)?,
     }))
@@ -192,8 +238,8 @@ fn unexpected(layer: &str, expected: &'static str, found: &Value) -> Problem {
     Problem::Config { place: format!("layer {layer:?}"), expected, found }
 }
 
-/// Order of layers in a graph: for each output in turn, everything it needs before it.
-fn flow_order(layers: &[Node], list: &[Value], outputs: &Value) -> Vec<usize> {
+/// Order of layers in a graph: for each output in turn, everything it needs before it. And what each layer reads.
+fn flow_order(layers: &[Node], list: &[Value], outputs: &Value) -> (Vec<usize>, Vec<Vec<usize>>) {
     let index: HashMap<&str, usize> = layers.iter().enumerate().map(|(i, l)| (l.name.as_str(), i)).collect();
     let inbound: Vec<Vec<usize>> =
         list.iter().map(|l| references(l.get("inbound_nodes").unwrap_or(&Value::Null), &index)).collect();
@@ -217,7 +263,7 @@ fn flow_order(layers: &[Node], list: &[Value], outputs: &Value) -> Vec<usize> {
             stack.extend(inputs.rev().map(|i| (*i, false)));
         }
     }
-    order
+    (order, inbound)
 }
 
 /// Layers that a node mentions, in order. Both dialects write a reference as `[name, node, tensor]`

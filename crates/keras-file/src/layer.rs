@@ -95,6 +95,10 @@ pub struct KerasFile {
     /// `.weights.h5` numbers the layers of each class separately, and what writes `.safetensors` often
     /// sorts them by name.
     pub order_known: bool,
+    /// LSTM layers that read the sequences of another one of the model and nothing else, each with that other one.
+    pub feeds: Vec<(String, String)>,
+    /// Whether the model has a layer that marks steps to be left out: `Masking`, or `Embedding(mask_zero=True)`.
+    pub masks: bool,
 }
 
 /// One LSTM layer, alone or in two directions.
@@ -220,6 +224,8 @@ pub struct LstmConfig {
     pub time_major: bool,
     /// Whether the output has every time step.
     pub return_sequences: bool,
+    /// Whether the final states are outputs too.
+    pub return_state: bool,
     /// Whether masked steps give zeros rather than the last valid output.
     pub zero_output_for_mask: bool,
     /// Whether the state is kept from batch to batch.

@@ -326,7 +326,9 @@ fn decode_any(bytes: Vec<u8>) -> Result<KerasFile, Problem> {
         };
         let version = version(&root, &weights)?;
         let contents = legacy_h5::read(&weights, model.as_ref())?;
-        return Ok(keras_file(Format::LegacyModel, version, contents));
+        let model = model.unwrap_or_default();
+        let file = keras_file(Format::LegacyModel, version, contents);
+        return Ok(KerasFile { masks: model.masks(), feeds: model.feeds(), ..file });
     }
     if root.texts("layer_names")?.is_some() {
         let version = version(&root, &root)?;
@@ -356,7 +358,8 @@ fn decode_zip(bytes: Vec<u8>) -> Result<KerasFile, Problem> {
     drop(archive.config);
     let hdf5 = Hdf5::from_bytes(archive.weights)?;
     let contents = weights_h5::read(&hdf5.root(), Some(&model))?;
-    Ok(keras_file(Format::Keras, archive.keras_version, contents))
+    let file = keras_file(Format::Keras, archive.keras_version, contents);
+    Ok(KerasFile { masks: model.masks(), feeds: model.feeds(), ..file })
 }
 
 /// `keras_version` of a legacy file, at the root or where the weights are.
@@ -377,5 +380,7 @@ fn keras_file(format: Format, keras_version: Option<String>, contents: Contents)
         other_layers: contents.other_layers,
         slots: contents.slots,
         order_known: !contents.order_unknown,
+        feeds: vec![],
+        masks: false,
     }
 }

@@ -104,6 +104,7 @@ fn models_bring_their_configuration_and_weights_do_not() {
                 go_backwards: false,
                 time_major: false,
                 return_sequences: true,
+                return_state: false,
                 zero_output_for_mask: false,
                 stateful: false,
             };

@@ -21,6 +21,7 @@ fn lstm(seed: usize, inputs: usize, units: usize) -> Lstm {
             go_backwards: false,
             time_major: false,
             return_sequences: true,
+            return_state: false,
             zero_output_for_mask: false,
             stateful: false,
         }),

@@ -201,7 +201,7 @@ struct Walk<'a, F> {
 }
 
 impl<F> Walk<'_, F> {
-    /// Inputs and outputs are in the order of the steps, whichever way a part reads.
+    /// Inputs and outputs are in the order of the steps, whichever way a part reads, but for a [`Network::Backward`].
     fn network<C>(&mut self, network: &Network<C>, x: Tensor<3>, backward: bool) -> Result<Tensor<3>, String>
     where
         F: Fn(&C, Tensor<3>, Start<'_>, &Run<'_>, bool) -> Result<(Steps, Tensor<3>), String>,
@@ -212,6 +212,11 @@ impl<F> Walk<'_, F> {
                 let (steps, output) = (self.cell)(cell, x, start, &self.run, backward)?;
                 self.steps.push(steps);
                 Ok(output)
+            }
+            Network::Backward(cell) => {
+                let (steps, output) = (self.cell)(cell, x, &self.batch.initial[self.steps.len()], !backward)?;
+                self.steps.push(steps);
+                Ok(output.flip([1]))
             }
             Network::Stack(parts) => parts.iter().try_fold(x, |x, part| self.network(part, x, backward)),
             Network::Bidirectional { forward, backward: inner, merge } => {
@@ -300,8 +305,8 @@ pub(crate) fn check<C: Widths>(network: &Network<C>, batch: &Batch) -> Result<()
 /// The width of a part's output, for an input of this width.
 fn width<C: Widths>(network: &Network<C>, input: usize) -> Result<usize, LaneError> {
     match network {
-        Network::Cell(cell) if cell.input_size() == input => Ok(cell.output_size()),
-        Network::Cell(cell) => {
+        Network::Cell(cell) | Network::Backward(cell) if cell.input_size() == input => Ok(cell.output_size()),
+        Network::Cell(cell) | Network::Backward(cell) => {
             let what = format!("input of a cell of {} units [width]", cell.units());
             shape(what, vec![cell.input_size()], vec![input])
         }

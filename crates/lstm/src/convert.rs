@@ -24,14 +24,6 @@ pub enum NotRepresentable {
     /// Gates and state are normalised.
     #[error("it normalises its gates and its state over all units, and a Keras LSTM does not")]
     LayerNorm,
-    /// The output is projected, and there is no place for the dense layer that would follow.
-    #[error("it projects its output from {units} units to {projected}, and a Keras LSTM has no projection")]
-    Projection {
-        /// Width of the cell state.
-        units: usize,
-        /// Width of the output.
-        projected: usize,
-    },
     /// The state is clipped.
     #[error("it clips its cell state to ±{0}, and a Keras LSTM does not clip")]
     CellClip(f32),

@@ -35,6 +35,24 @@ pub fn coupled(
     }
 }
 
+/// As [`coupled`], with layer normalisation. Its bias is not added, and negating a gate before it is normalised negates
+/// it after, so that only the shift of the input gate takes the forget bias in: `1 − σ(γ⊙ẑ + β + forget_bias) =
+/// σ(γ⊙(−ẑ) − β − forget_bias)`. `norms` are gamma and beta of j, f, o and of the state, each `[units]`.
+pub fn coupled_normalised(
+    kernel: &Array2<f64>,
+    diagonals: Option<[Array1<f64>; 2]>,
+    norms: [[Array1<f64>; 2]; 4],
+    forget_bias: f32,
+) -> ExactWeights {
+    let [candidate, forget, output, state] = norms;
+    let [gamma, beta] = &forget;
+    let input = [gamma.clone(), beta.mapv(|b| -(b + f64::from(forget_bias)))];
+    ExactWeights {
+        layer_norm: Some([input, candidate, forget, output, state]),
+        ..coupled(kernel, &Array1::zeros(kernel.ncols()), diagonals, 0.0)
+    }
+}
+
 /// `WeightNormLSTMCell`: each column of the first `input` rows of `kernel` `[input + recurrent, columns]` is scaled to
 /// the length that `norms[0]` gives, each column of the rows after them to that of `norms[1]`; both are `[columns]`.
 pub fn weight_normalised(kernel: &Array2<f64>, input: usize, norms: [&Array1<f64>; 2]) -> Array2<f64> {

@@ -12,10 +12,14 @@ use std::fmt;
 /// | `stack_bidirectional_dynamic_rnn` | `Stack([Bidirectional, Bidirectional])` |
 /// | `bidirectional_dynamic_rnn` over `MultiRNNCell`s | `Bidirectional { Stack, Stack }`: another network than the line above |
 /// | `ResidualWrapper(cell)` | `Residual(Cell)` |
+/// | no such thing; an `LSTM(go_backwards=True)` of Keras on its own | `Backward` |
 #[derive(Clone, Debug, PartialEq)]
 pub enum Network<C> {
     /// One cell run over the sequence.
     Cell(C),
+    /// One cell that reads the sequence last step first and gives its outputs in that order, as a Keras layer with
+    /// `go_backwards` does.
+    Backward(C),
     /// Each part reads the output of the part before it.
     Stack(Vec<Network<C>>),
     /// Two parts read the same input, one of them last step first; both outputs are in the order of the input's steps.
@@ -67,6 +71,14 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// The opposite one.
+    pub fn other(self) -> Direction {
+        match self {
+            Direction::Forward => Direction::Backward,
+            Direction::Backward => Direction::Forward,
+        }
+    }
+
     /// `forward` or `backward`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -113,6 +125,7 @@ impl<C> Network<C> {
     fn collect<'a>(&'a self, place: Place, cells: &mut Vec<(Place, &'a C)>) {
         match self {
             Network::Cell(cell) => cells.push((place, cell)),
+            Network::Backward(cell) => cells.push((Place { direction: place.direction.other(), ..place }, cell)),
             Network::Stack(parts) => {
                 for (depth, part) in parts.iter().enumerate() {
                     part.collect(Place { layer: place.layer + depth, ..place }, cells);
@@ -131,6 +144,7 @@ impl<C> Network<C> {
     pub fn wiring(&self) -> String {
         match self {
             Network::Cell(_) => "cell".to_owned(),
+            Network::Backward(_) => "backward cell".to_owned(),
             Network::Stack(parts) => {
                 let inner = parts.iter().map(Network::wiring).collect::<Vec<_>>().join(", ");
                 format!("stack of {} ({inner})", parts.len())
@@ -151,6 +165,7 @@ impl<C> Network<C> {
     pub fn try_map<D, E>(&self, f: &mut impl FnMut(&C) -> Result<D, E>) -> Result<Network<D>, E> {
         Ok(match self {
             Network::Cell(cell) => Network::Cell(f(cell)?),
+            Network::Backward(cell) => Network::Backward(f(cell)?),
             Network::Stack(parts) => Network::Stack(parts.iter().map(|p| p.try_map(f)).collect::<Result<_, _>>()?),
             Network::Bidirectional { forward, backward, merge } => {
                 let forward = Box::new(forward.try_map(f)?);
@@ -186,5 +201,9 @@ mod tests {
         assert_eq!(residual.wiring(), "residual (bidirectional sum (cell, cell))");
         assert_eq!(inside.wiring(), "bidirectional (stack of 2 (cell, cell), stack of 2 (cell, cell))");
         assert_eq!(inside.placed_cells()[3].0, Place { layer: 1, direction: Direction::Backward });
+        let twice = Network::side_by_side(Network::Backward("f"), Network::Backward("b"));
+        let directions: Vec<Direction> = twice.placed_cells().iter().map(|(place, _)| place.direction).collect();
+        assert_eq!(directions, [Direction::Backward, Direction::Forward]);
+        assert_eq!(twice.wiring(), "bidirectional (backward cell, backward cell)");
     }
 }

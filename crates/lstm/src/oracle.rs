@@ -153,17 +153,26 @@ impl<A: Arithmetic> Walk<'_, A> {
         values
     }
 
-    /// Runs one part over `x` `[sequences, timesteps, input]`; inputs and outputs are in the order of the steps,
-    /// whichever way the part reads.
+    /// Runs one cell over `x` `[sequences, timesteps, input]`; the outputs are in the order of the steps, whichever way it
+    /// reads.
+    fn cell(&mut self, cell: &Tf1Cell, x: Array3<f64>, backward: bool) -> Array3<f64> {
+        let initial = &self.batch.initial[self.next_cell];
+        self.next_cell += 1;
+        let trace = sequence(cell, &x, initial, self.batch, backward, self.arithmetic);
+        let output = trace.h.clone();
+        self.traces.push(trace);
+        self.inputs.push(x);
+        output
+    }
+
+    /// Runs one part over `x` `[sequences, timesteps, input]`; inputs and outputs are in the order of the steps, whichever
+    /// way the part reads, but for a [`Network::Backward`], which gives its outputs last step first.
     fn network(&mut self, network: &Network<Tf1Cell>, x: Array3<f64>, backward: bool) -> Array3<f64> {
         match network {
-            Network::Cell(cell) => {
-                let initial = &self.batch.initial[self.next_cell];
-                self.next_cell += 1;
-                let trace = sequence(cell, &x, initial, self.batch, backward, self.arithmetic);
-                let output = trace.h.clone();
-                self.traces.push(trace);
-                self.inputs.push(x);
+            Network::Cell(cell) => self.cell(cell, x, backward),
+            Network::Backward(cell) => {
+                let mut output = self.cell(cell, x, !backward);
+                output.invert_axis(Axis(1));
                 output
             }
             Network::Stack(parts) => parts.iter().fold(x, |x, part| self.network(part, x, backward)),

@@ -188,7 +188,7 @@ fn what_no_lane_runs_is_refused_in_words() {
         refusal("cells/glstm", |c| c.activation.value = lstm::Activation::Relu),
         "rnn/glstm_cell is a GLSTMCell with relu for its output and tanh for its candidate, which gatewise does not run"
     );
-    assert!(refusal("cells/cifg", |c| c.layer_norm = true).contains("with layer normalisation"));
+    assert!(refusal("cells/cifg", |c| c.layer_norm = true).contains("transform/gamma"));
     assert_eq!(
         refusal("cells/weight_norm", |c| _ = c.variables.extra.remove("norm_1")),
         "rnn/wn_lstm_cell/wn_lstm_cell is a WeightNormLSTMCell without norm_1"

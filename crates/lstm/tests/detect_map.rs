@@ -52,7 +52,7 @@ fn elmo_cell(direction: usize, layer: usize) -> MappedCell {
     let scope = format!("RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell");
     let mut cell =
         cell(&format!("direction {direction} layer {layer}"), &[&format!("{scope}/W_0")], &format!("{scope}/B"));
-    cell.variables.projection = Some(format!("{scope}/W_P_0"));
+    cell.variables.projection = vec![format!("{scope}/W_P_0")];
     (cell.cell_clip, cell.projection_clip) = (Some(3.0), Some(3.0));
     cell
 }

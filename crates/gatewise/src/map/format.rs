@@ -40,6 +40,9 @@ pub(crate) struct MappedLstm {
     /// A stack inside each direction instead of a stack of bidirectional layers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stack_inside_directions: Option<bool>,
+    /// On a layer of Keras: it reads its input last step first and gives its outputs in that order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) go_backwards: Option<bool>,
     /// Its input is added to its output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) residual: Option<bool>,
@@ -52,9 +55,9 @@ pub(crate) struct MappedLstm {
     /// The bias.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bias: Option<String>,
-    /// The projection.
+    /// The projection, or the matrices whose rows make it, in row order.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) projection: Option<String>,
+    pub(crate) projection: Option<OneOrMany>,
     /// Added to the forget gate at run time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) forget_bias: Option<f32>,
@@ -108,6 +111,14 @@ pub(crate) enum OneOrMany {
 }
 
 impl OneOrMany {
+    pub(crate) fn of(names: &[String]) -> Option<OneOrMany> {
+        match names {
+            [] => None,
+            [one] => Some(OneOrMany::One(one.clone())),
+            many => Some(OneOrMany::Many(many.to_vec())),
+        }
+    }
+
     pub(crate) fn to_vec(&self) -> Vec<String> {
         match self {
             OneOrMany::One(name) => vec![name.clone()],

@@ -37,7 +37,7 @@ pub(crate) struct Step {
     gates: Vec<[f64; 4]>,
 }
 
-pub(crate) trait Cell {
+pub(crate) trait Cell: Clone {
     fn units(&self) -> usize;
     fn recurrent(&self) -> usize;
     fn flips(&self) -> bool;
@@ -160,6 +160,11 @@ fn part<C: Cell>(
     let (sequences, steps, _) = x.dim();
     match network {
         Network::Stack(parts) => parts.iter().fold(x, |x, p| part(p, x, batch, backward, traces)),
+        Network::Backward(cell) => {
+            let mut y = part(&Network::Cell(cell.clone()), x, batch, !backward, traces);
+            y.invert_axis(ndarray::Axis(1));
+            y
+        }
         Network::Residual(inner) => {
             let mut y = part(inner, x.clone(), batch, backward, traces);
             for ((s, t, w), y) in y.indexed_iter_mut() {

@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::graph_index::GraphIndex;
+use super::graph_index::{GraphIndex, NodeId, is_variable};
 use super::ignored::slot_of;
+use super::names::{split, without_number};
 use super::{Averages, CellVariables, GivenError, WeightsChoice};
 
 /// What `tf.train.ExponentialMovingAverage` puts behind a variable's name unless told otherwise.
 pub(super) const SUFFIX: &str = "/ExponentialMovingAverage";
+
+/// Other names that people give it (`name=`), in lower case: without a graph nothing else tells an average.
+const OTHER_NAMES: [&str; 8] =
+    ["ema", "avg", "average", "averages", "moving_average", "exponential_moving_average", "movingaverage", "shadow"];
 
 /// The keys of one variable that has an average.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +41,52 @@ impl Stored {
             };
             stored.insert(of.to_owned(), keys);
         }
-        Stored(stored)
+        let mut stored = Stored(stored);
+        if let Some(graph) = graph {
+            stored.add_kept(names, graph);
+        }
+        stored.add_named(names);
+        stored
+    }
+
+    /// The averages that the graph keeps, whatever they are called.
+    fn add_kept(&mut self, names: &BTreeSet<&str>, graph: &GraphIndex<'_>) {
+        let keys = graph.keys();
+        let key = |id: &NodeId| keys.get(id).copied().filter(|k| names.contains(k));
+        for (average, variable) in kept(graph) {
+            let name = graph.name(variable);
+            let (Some(average), raw) = (key(&average), key(&variable)) else { continue };
+            // A saver that gives averages the plain names does so for evaluation: they are what the model computes with.
+            if average != name {
+                self.add(raw.unwrap_or(name), raw, average);
+            }
+        }
+    }
+
+    /// What is called an average of a variable that is stored too.
+    fn add_named(&mut self, names: &BTreeSet<&str>) {
+        for name in names {
+            let (path, last) = split(name);
+            if OTHER_NAMES.contains(&without_number(&last.to_lowercase())) {
+                // It may lie in a scope of its own, with the variable's path inside.
+                let tails = std::iter::once(path).chain(path.match_indices('/').map(|(at, _)| &path[at + 1..]));
+                if let Some(of) = { tails }.find(|tail| names.contains(tail)) {
+                    self.add(of, Some(of), name);
+                }
+            }
+        }
+    }
+
+    /// Unless it is known already.
+    fn add(&mut self, of: &str, raw: Option<&str>, average: &str) {
+        let raw = raw.map(str::to_owned);
+        let keys = || Keys { raw, average: Some(average.to_owned()), exchanged: false };
+        self.0.entry(of.to_owned()).or_insert_with(keys);
+    }
+
+    /// The variable that a key holds the average of, by the average's key.
+    pub(super) fn owners(&self) -> BTreeMap<&str, &str> {
+        self.0.iter().filter_map(|(of, keys)| Some((keys.average.as_deref()?, of.as_str()))).collect()
     }
 
     /// Variables of which only the average is stored, with the key that holds it.
@@ -93,6 +143,21 @@ impl Stored {
         let exchanged = named.all().any(|n| self.0.get(n).is_some_and(|k| k.exchanged));
         Ok((keys, Some(Averages { used, open, raw: raws, average: averages, exchanged })))
     }
+}
+
+/// Averages and what they are of, as `assign_moving_average` of `tensorflow/python/training/moving_averages.py` keeps
+/// them: `average -= (average - variable) * (1 - decay)`.
+fn kept(graph: &GraphIndex<'_>) -> Vec<(NodeId, NodeId)> {
+    let input = |node: NodeId, index: usize| graph.input(node, index).map(|from| graph.behind(from).0);
+    let of = |node: NodeId| {
+        let average = input(node, 0)?;
+        let change = input(node, 1).filter(|n| graph.op(*n) == "Mul")?;
+        let difference = (0..2).filter_map(|i| input(change, i)).find(|n| graph.op(*n) == "Sub")?;
+        let variable = input(difference, 1)?;
+        let holds = |id: NodeId| is_variable(graph.op(id));
+        (input(difference, 0) == Some(average) && holds(average) && holds(variable)).then_some((average, variable))
+    };
+    graph.ids().filter(|id| matches!(graph.op(*id), "AssignSub" | "AssignSubVariableOp")).filter_map(of).collect()
 }
 
 /// What to say of a cell's averages.

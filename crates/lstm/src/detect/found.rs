@@ -69,8 +69,8 @@ pub struct CellVariables {
     pub bias: Option<String>,
     /// Peepholes to the input, forget and output gate.
     pub peepholes: Option<[String; 3]>,
-    /// The projection.
-    pub projection: Option<String>,
+    /// The projection; several when its rows are spread over `W_P_0`, `W_P_1`, …, in row order.
+    pub projection: Vec<String>,
     /// Whatever else the class of cell has, by role: `input/gamma` … `state/beta` of a layer-normalised cell, `norm_0`
     /// and `norm_1` (and `projection/norm_0`) of a weight-normalised one, `kernel_u` of an Indy one, `bias_i` …
     /// `bias_o` of a grouped one, whose `kernel` holds one matrix for each group, `W_F_diag` and `W_O_diag` of a coupled
@@ -85,7 +85,7 @@ impl CellVariables {
             kernel: self.kernel.iter().map(&mut key).collect(),
             bias: self.bias.as_ref().map(&mut key),
             peepholes: self.peepholes.as_ref().map(|p| p.each_ref().map(&mut key)),
-            projection: self.projection.as_ref().map(&mut key),
+            projection: self.projection.iter().map(&mut key).collect(),
             extra: self.extra.iter().map(|(role, k)| (role.clone(), key(k))).collect(),
         }
     }
@@ -129,6 +129,8 @@ pub struct FoundCell {
     /// Whether the steps come first in the sequences it reads (`[time, batch, input]`), before any transposition that
     /// the graph shows; `None` where no graph says.
     pub time_major: Option<Fact<bool>>,
+    /// Whether steps past a sequence's end give zeros: `dynamic_rnn` does, and a Keras layer if it is told to.
+    pub zero_past_end: bool,
     /// Which gate owns which block of the kernel's columns and of the bias: i, j, f, o except for `BlockLSTMV2`. Of no
     /// meaning for a coupled cell, which has three blocks j, f, o.
     pub columns: GateOrder,

@@ -88,14 +88,16 @@ pub enum GivenError {
     },
     /// The graph says otherwise.
     #[error(
-        "{option} {given} contradicts the graph, which says {graph} for {cell}; add --override to use {given} all the same"
+        "{option} {given} contradicts the {file}, which says {graph} for {cell}; add --override to use {given} all the same"
     )]
     Contradicts {
         /// The option.
         option: &'static str,
         /// Its value.
         given: String,
-        /// The graph's value.
+        /// What says otherwise: `graph`, or the `file` of a Keras layer.
+        file: &'static str,
+        /// Its value there.
         graph: String,
         /// The cell.
         cell: String,

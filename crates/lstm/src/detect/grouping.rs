@@ -130,6 +130,7 @@ fn with_copies(
             merge,
         },
         Network::Residual(part) => Network::Residual(Box::new(with_copies(*part, wiring, cells, notes))),
+        other @ Network::Backward(_) => other,
     }
 }
 
@@ -202,7 +203,10 @@ fn forest(scope: &Scope, name: &str) -> Vec<Network<usize>> {
     }
     let stacked =
         matches!(without_number(name), "multi_rnn_cell" | "MultiRNNCell" | "stack_bidirectional_rnn" | "StackRNN");
-    if stacked && parts.iter().all(|(n, networks)| is_layer(n) && networks.len() == 1) && found.is_empty() {
+    // `StackedRNNCells` of Keras has a list, whose places are numbers.
+    let in_list = |n: &str| name == "cells" && !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    let is_part = |n: &str| if stacked { is_layer(n) } else { in_list(n) };
+    if parts.iter().all(|(n, networks)| is_part(n) && networks.len() == 1) && !parts.is_empty() && found.is_empty() {
         let mut layers: Vec<Network<usize>> = parts.into_iter().flat_map(|(_, networks)| networks).collect();
         return match layers.len() {
             1 => vec![layers.remove(0)],
@@ -350,7 +354,7 @@ fn split_where_sizes_break(
 /// Width of a network's output.
 fn width(network: &Network<usize>, cells: &[FoundCell]) -> usize {
     match network {
-        Network::Cell(cell) => cells[*cell].projection.unwrap_or(cells[*cell].units),
+        Network::Cell(cell) | Network::Backward(cell) => cells[*cell].projection.unwrap_or(cells[*cell].units),
         Network::Stack(parts) => parts.last().map_or(0, |last| width(last, cells)),
         Network::Residual(part) => width(part, cells),
         Network::Bidirectional { forward, backward, merge } => match merge {
@@ -363,7 +367,7 @@ fn width(network: &Network<usize>, cells: &[FoundCell]) -> usize {
 /// Cells that read the network's input.
 fn bottom(network: &Network<usize>) -> Vec<usize> {
     match network {
-        Network::Cell(cell) => vec![*cell],
+        Network::Cell(cell) | Network::Backward(cell) => vec![*cell],
         Network::Stack(parts) => parts.first().map(bottom).unwrap_or_default(),
         Network::Residual(part) => bottom(part),
         Network::Bidirectional { forward, backward, .. } => [bottom(forward), bottom(backward)].concat(),
@@ -373,7 +377,7 @@ fn bottom(network: &Network<usize>) -> Vec<usize> {
 /// Cells that make the network's output.
 fn top(network: &Network<usize>) -> Vec<usize> {
     match network {
-        Network::Cell(cell) => vec![*cell],
+        Network::Cell(cell) | Network::Backward(cell) => vec![*cell],
         Network::Stack(parts) => parts.last().map(top).unwrap_or_default(),
         Network::Residual(part) => top(part),
         Network::Bidirectional { forward, backward, .. } => [top(forward), top(backward)].concat(),

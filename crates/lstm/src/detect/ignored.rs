@@ -1,6 +1,6 @@
 //! Why a variable is no weight of an LSTM.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tf_checkpoint::Variable;
 
@@ -31,6 +31,8 @@ pub(super) struct Known<'a> {
     pub(super) taken: BTreeSet<&'a str>,
     /// Weights whose moving averages are used in their place.
     pub(super) averaged: BTreeSet<&'a str>,
+    /// The variable that a key holds the moving average of.
+    pub(super) averages: BTreeMap<&'a str, &'a str>,
     pub(super) malformed: &'a [Malformed],
     pub(super) has_graph: bool,
     /// The user said which variables are weights.
@@ -68,6 +70,9 @@ fn why_ignored(variable: &Variable, names: &BTreeSet<&str>, malformed: &BTreeSet
     if known.averaged.contains(name) {
         return "weights as trained: their moving average is taken".to_owned();
     }
+    if let Some(of) = known.averages.get(name) {
+        return format!("moving average of {of}");
+    }
     if let Some((slot, of)) = slot_of(name, names) {
         return if slot.starts_with("ExponentialMovingAverage") {
             format!("moving average of {of}")
@@ -101,6 +106,11 @@ fn why_ignored(variable: &Variable, names: &BTreeSet<&str>, malformed: &BTreeSet
     }
     if known.has_norms(scope, last, names) {
         return "made by a layer-normalised cell and left unused".to_owned();
+    }
+    if names.contains(scope) {
+        return format!(
+            "lies under the variable {scope}, as optimizer slots and moving averages do, by a name that gatewise does not know"
+        );
     }
     let class = scope.rsplit('/').find_map(CellKind::from_scope);
     if let Some(class) = class {

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph_index::{GraphIndex, NodeId};
 use super::names::{Candidate, join, split};
-use super::{CellKind, CellVariables, Problem};
-use crate::{Activation, CellError};
+use super::{CellKind, CellVariables, FoundNetwork, Problem};
+use crate::{Activation, CellError, Merge, Network};
 
-/// What a layer's configuration says of its cell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a layer's configuration says of its cell, and its model of the layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// φ, for candidate and output.
     pub activation: Option<Activation>,
@@ -20,6 +20,16 @@ pub struct Known {
     /// σ where nothing says it: what the Keras that wrote the layer defaults to. Without it, hard sigmoid: the default of
     /// `tf.keras` up to TensorFlow 1.15.
     pub usual_recurrent_activation: Option<Activation>,
+    /// A layer on its own that reads its input last step first and gives its outputs in that order.
+    pub go_backwards: bool,
+    /// Steps that are masked give zeros; by default they repeat the output before.
+    pub zero_output_for_mask: bool,
+    /// Whether its sequences have their steps first.
+    pub time_major: Option<bool>,
+    /// Of the forward half of a `Bidirectional`: what becomes of the two outputs.
+    pub merge: Option<Merge>,
+    /// The cell whose sequences it reads, and nothing else: of a `Bidirectional` the forward half's.
+    pub reads: Option<String>,
 }
 
 /// Every scope with a kernel and a recurrent kernel of four gates.
@@ -44,6 +54,54 @@ fn candidate(name: &str, shapes: &BTreeMap<&str, &[usize]>) -> Option<Candidate>
     let variables = CellVariables { kernel: vec![key("kernel")?, recurrent], bias, ..CellVariables::default() };
     let kind = if doubled { CellKind::KerasCudnn } else { CellKind::Keras };
     Some(Candidate { scope: scope.to_owned(), kind, layer_norm: false, variables })
+}
+
+/// The networks of layers as their configurations and their model wire them: halves of a `Bidirectional` joined as it
+/// says, a layer that goes backwards as such, and layers that read one another stacked.
+pub(super) fn wired(networks: Vec<FoundNetwork>, known: &BTreeMap<String, Known>) -> Vec<FoundNetwork> {
+    let of = |network: &FoundNetwork| known.get(&network.network.cells().first()?.name);
+    let mut networks: Vec<FoundNetwork> = networks
+        .into_iter()
+        .map(|mut network| {
+            let known = of(&network);
+            network.network = match (network.network, known) {
+                (Network::Cell(cell), Some(known)) if known.go_backwards => Network::Backward(cell),
+                (Network::Bidirectional { forward, backward, merge }, Some(known)) => {
+                    Network::Bidirectional { forward, backward, merge: known.merge.unwrap_or(merge) }
+                }
+                (other, _) => other,
+            };
+            network
+        })
+        .collect();
+    let first = |network: &FoundNetwork| network.network.cells().first().map_or("", |c| &c.name).to_owned();
+    let by_first: BTreeMap<String, usize> = networks.iter().enumerate().map(|(i, n)| (first(n), i)).collect();
+    let below = |network: &FoundNetwork| by_first.get(of(network)?.reads.as_ref()?).copied();
+    let below: Vec<Option<usize>> = networks.iter().map(below).collect();
+    // Only a chain becomes a stack: a network read by two others stays apart from both.
+    let mut above: Vec<Vec<usize>> = vec![vec![]; networks.len()];
+    for (index, below) in below.iter().enumerate() {
+        if let Some(below) = below {
+            above[*below].push(index);
+        }
+    }
+    let next = |index: usize| if let [one] = above[index][..] { Some(one) } else { None };
+    let starts: Vec<usize> = (0..networks.len()).filter(|i| below[*i].is_none_or(|b| next(b).is_none())).collect();
+    let mut left: Vec<Option<FoundNetwork>> = networks.drain(..).map(Some).collect();
+    for start in starts {
+        let (mut names, mut parts) = (vec![], vec![]);
+        let mut at = Some(start);
+        while let Some((index, network)) = at.and_then(|index| Some((index, left[index].take()?))) {
+            names.push(network.name);
+            parts.push(network.network);
+            at = next(index);
+        }
+        let network = if parts.len() == 1 { parts.remove(0) } else { Network::Stack(parts) };
+        networks.push(FoundNetwork { name: names.join(" + "), network });
+    }
+    // What no start leads to is a circle, each of it left as it is.
+    networks.extend(left.into_iter().flatten());
+    networks
 }
 
 /// A layer has one kernel of input rows and one of as many rows as units.

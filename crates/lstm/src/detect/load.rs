@@ -98,15 +98,19 @@ pub fn load(
 
     let mut weights = match found.kind {
         CellKind::CoupledInputForgetGate => {
-            reader.no_layer_norm()?;
-            let kernel = reader.rows(kernel_keys, [input + recurrent, 3 * units])?;
-            let bias = reader.bias(3 * units)?;
+            let kernel = reader.rows(kernel_keys, "kernel", [input + recurrent, 3 * units])?;
             let forget = reader.extra("W_F_diag").map(|name| reader.vector(name, units)).transpose()?;
             let output = reader.extra("W_O_diag").map(|name| reader.vector(name, units)).transpose()?;
-            forms::coupled(&kernel, &bias, forget.zip(output).map(<[_; 2]>::from), found.forget_bias.value)
+            let diagonals = forget.zip(output).map(<[_; 2]>::from);
+            if found.layer_norm {
+                let norms = reader.norms(["transform", "forget", "output", "state"])?;
+                forms::coupled_normalised(&kernel, diagonals, norms, found.forget_bias.value)
+            } else {
+                forms::coupled(&kernel, &reader.bias(3 * units)?, diagonals, found.forget_bias.value)
+            }
         }
         CellKind::Indy => {
-            let of_input = reader.rows(kernel_keys, [input, 4 * units])?;
+            let of_input = reader.rows(kernel_keys, "kernel", [input, 4 * units])?;
             let of_output = reader.vector(reader.role("kernel_u")?, 4 * units)?;
             plain(forms::independent(&of_input, &of_output), reader.bias(4 * units)?)
         }
@@ -131,7 +135,7 @@ pub fn load(
             plain(forms::grouped(&groups, input, recurrent, units), Array1::from_vec(bias))
         }
         CellKind::WeightNorm => {
-            let mut kernel = reader.rows(kernel_keys, [input + recurrent, 4 * units])?;
+            let mut kernel = reader.rows(kernel_keys, "kernel", [input + recurrent, 4 * units])?;
             if let Some(norm) = reader.extra("norm_0") {
                 let norms = [reader.vector(norm, 4 * units)?, reader.vector(reader.role("norm_1")?, 4 * units)?];
                 kernel = forms::weight_normalised(&kernel, input, norms.each_ref());
@@ -139,7 +143,7 @@ pub fn load(
             plain(kernel, reader.bias(4 * units)?)
         }
         CellKind::KerasCudnn => {
-            let kernel = reader.rows(kernel_keys, [input + units, 4 * units])?;
+            let kernel = reader.rows(kernel_keys, "kernel", [input + units, 4 * units])?;
             let biases =
                 reader.vector(found.variables.bias.as_ref().ok_or_else(|| reader.missing("a bias"))?, 8 * units)?;
             let (kernel, bias) = forms::cudnn_layer(&kernel, &biases, input);
@@ -147,7 +151,7 @@ pub fn load(
             plain(order(kernel), gate_order::reorder(bias.view(), found.columns, gate_order::TF1))
         }
         _ => {
-            let kernel = reader.rows(kernel_keys, [input + recurrent, 4 * units])?;
+            let kernel = reader.rows(kernel_keys, "kernel", [input + recurrent, 4 * units])?;
             let bias = match found.variables.bias {
                 // What such a cell has in place of a bias comes after the normalisation.
                 None if found.layer_norm => Array1::zeros(4 * units),
@@ -204,7 +208,8 @@ struct Reader<'a, F> {
 impl<'a, F: FnMut(&str) -> Result<Tensor, tf_checkpoint::Error>> Reader<'a, F> {
     fn values(&mut self, name: &str) -> Result<(Vec<usize>, Vec<f64>), LoadError> {
         let tensor = (self.read)(name)?;
-        let Some(values) = tensor.to_f64() else {
+        let is_float = matches!(tensor.dtype(), DType::Float16 | DType::BFloat16 | DType::Float32 | DType::Float64);
+        let Some(values) = tensor.to_f64().filter(|_| is_float) else {
             return Err(LoadError::Type { name: name.to_owned(), dtype: tensor.dtype().to_string() });
         };
         let bad = |v: &f64| !v.is_finite();
@@ -233,14 +238,19 @@ impl<'a, F: FnMut(&str) -> Result<Tensor, tf_checkpoint::Error>> Reader<'a, F> {
     }
 
     /// A matrix whose rows may be spread over several variables.
-    fn rows(&mut self, names: &[String], [rows, columns]: [usize; 2]) -> Result<Array2<f64>, LoadError> {
+    fn rows(
+        &mut self,
+        names: &[String],
+        what: &'static str,
+        [rows, columns]: [usize; 2],
+    ) -> Result<Array2<f64>, LoadError> {
         let mut all = vec![];
         for name in names {
             // Row-major parts spread over the rows: their concatenation is the concatenation of their elements.
             all.extend(self.values(name)?.1);
         }
         let found = vec![all.len() / columns.max(1), columns];
-        Array2::from_shape_vec((rows, columns), all).map_err(|_| self.misfit("kernel", found, vec![rows, columns]))
+        Array2::from_shape_vec((rows, columns), all).map_err(|_| self.misfit(what, found, vec![rows, columns]))
     }
 
     fn vector(&mut self, name: &str, length: usize) -> Result<Array1<f64>, LoadError> {
@@ -261,10 +271,8 @@ impl<'a, F: FnMut(&str) -> Result<Tensor, tf_checkpoint::Error>> Reader<'a, F> {
     }
 
     fn projection(&mut self) -> Result<Option<Array2<f64>>, LoadError> {
-        let (Some(name), Some(width)) = (&self.found.variables.projection, self.found.projection) else {
-            return Ok(None);
-        };
-        let projection = self.matrix(name, [self.found.units, width])?;
+        let Some(width) = self.found.projection else { return Ok(None) };
+        let projection = self.rows(&self.found.variables.projection, "projection", [self.found.units, width])?;
         Ok(Some(match self.extra("projection/norm_0") {
             Some(norm) => forms::normalised_columns(projection.view(), &self.vector(norm, width)?),
             None => projection,
@@ -273,9 +281,14 @@ impl<'a, F: FnMut(&str) -> Result<Tensor, tf_checkpoint::Error>> Reader<'a, F> {
 
     /// Gamma and beta of the gates i, j, f, o and of the state.
     fn layer_norm(&mut self) -> Result<[[Array1<f64>; 2]; 5], LoadError> {
+        self.norms(["input", "transform", "forget", "output", "state"])
+    }
+
+    /// Gamma and beta in each of these scopes.
+    fn norms<const N: usize>(&mut self, scopes: [&str; N]) -> Result<[[Array1<f64>; 2]; N], LoadError> {
         let units = self.found.units;
-        let mut norms: [[Array1<f64>; 2]; 5] = Default::default();
-        for (norm, scope) in norms.iter_mut().zip(["input", "transform", "forget", "output", "state"]) {
+        let mut norms: [[Array1<f64>; 2]; N] = std::array::from_fn(|_| Default::default());
+        for (norm, scope) in norms.iter_mut().zip(scopes) {
             for (vector, which) in norm.iter_mut().zip(["gamma", "beta"]) {
                 // Their names are fixed: where detection did not list them, they are in the cell's scope.
                 let role = format!("{scope}/{which}");
@@ -300,9 +313,5 @@ impl<'a, F: FnMut(&str) -> Result<Tensor, tf_checkpoint::Error>> Reader<'a, F> {
 
     fn unsupported(&self, what: String) -> LoadError {
         LoadError::Unsupported { cell: self.found.name.clone(), kind: self.found.kind.as_str(), what }
-    }
-
-    fn no_layer_norm(&self) -> Result<(), LoadError> {
-        if self.found.layer_norm { Err(self.unsupported("with layer normalisation".to_owned())) } else { Ok(()) }
     }
 }

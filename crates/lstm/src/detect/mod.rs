@@ -58,7 +58,7 @@ impl Indexed<'_> {
     /// The same, with the output of each.
     fn uses(&self, variables: &CellVariables) -> wiring::Uses<'_> {
         let instances = self.of(variables);
-        let projection = variables.projection.as_ref().and_then(|p| self.graph.variable(p));
+        let projection = variables.projection.first().and_then(|p| self.graph.variable(p));
         let output = |i: &&Instance| graph_facts::of(&self.graph, i, projection).ok().and_then(|f| f.output);
         let outputs = instances.iter().map(output).collect();
         wiring::Uses { instances, outputs }
@@ -100,6 +100,7 @@ pub fn detect(variables: &[Variable], graph: Option<&Graph>, given: &Given) -> R
             }
         }
         detection.networks = grouping::group(cells, indexed, &mut detection.notes);
+        detection.networks = keras::wired(detection.networks, &given.known);
     }
     let mut averaged = vec![];
     for network in &mut detection.networks {
@@ -119,6 +120,7 @@ pub fn detect(variables: &[Variable], graph: Option<&Graph>, given: &Given) -> R
     let known = ignored::Known {
         taken: cells().flat_map(|c| c.variables.all()).map(String::as_str).collect(),
         averaged: averaged.iter().map(String::as_str).collect(),
+        averages: stored.owners(),
         malformed: &detection.malformed,
         has_graph: indexed.is_some(),
         mapped,
@@ -166,7 +168,7 @@ fn describe(
     let cells_own = indexed.filter(|_| !candidate.kind.is_keras());
     let uses = cells_own.map(|i| (i, i.of(&candidate.variables))).filter(|(_, uses)| !uses.is_empty());
     let mined = uses.as_ref().map(|(i, instances)| {
-        let projection = candidate.variables.projection.as_ref().and_then(|p| i.graph.variable(p));
+        let projection = candidate.variables.projection.first().and_then(|p| i.graph.variable(p));
         graph_facts::mine(&i.graph, instances, projection)
     });
     let facts = match mined {
@@ -184,7 +186,8 @@ fn describe(
         CellKind::CudnnCompatible => Fact { value: 0.0, source: Source::Cudnn },
         _ => Fact { value: 1.0, source: Source::CellDefault },
     };
-    let about = |option| About { option, cell: &candidate.scope, given };
+    let file = if kind.is_keras() { "file" } else { "graph" };
+    let about = |option| About { option, file, cell: &candidate.scope, given };
     let stated = if kind.is_keras() { Some(0.0) } else { facts.forget_bias };
     let forget_bias = match about("--forget-bias").decide(said.forget_bias, stated)? {
         Some(fact) if !(kind.is_keras() && fact.source == Source::Graph) => fact,
@@ -225,7 +228,12 @@ fn describe(
         cell_clip,
         projection_clip,
         layer_norm: candidate.layer_norm,
-        time_major: time_major.map(|value| Fact { value, source: Source::Graph }),
+        time_major: time_major.map(|value| Fact { value, source: Source::Graph }).or_else(|| {
+            let known = given.known.get(&candidate.scope)?;
+            known.time_major.map(|value| Fact { value, source: Source::Config })
+        }),
+        zero_past_end: !kind.is_keras()
+            || given.known.get(&candidate.scope).is_some_and(|known| known.zero_output_for_mask),
         columns: facts.columns.unwrap_or(if kind.is_keras() { gate_order::KERAS } else { gate_order::TF1 }),
         variables: candidate.variables.clone(),
         averages: None,
@@ -255,7 +263,7 @@ impl KerasFunctions {
 
 fn keras_functions(candidate: &Candidate, indexed: Option<&Indexed<'_>>, given: &Given) -> KerasFunctions {
     let mut functions = KerasFunctions::default();
-    let known = given.known.get(&candidate.scope).copied().unwrap_or_default();
+    let known = given.known.get(&candidate.scope).cloned().unwrap_or_default();
     let recurrent = candidate.variables.kernel.get(1);
     let (gates, state) = match (indexed, recurrent) {
         (Some(i), Some(kernel)) => keras::functions(&i.graph, kernel),
@@ -279,6 +287,7 @@ fn keras_functions(candidate: &Candidate, indexed: Option<&Indexed<'_>>, given: 
 /// What is being decided, for the error.
 struct About<'a> {
     option: &'static str,
+    file: &'static str,
     cell: &'a str,
     given: &'a Given,
 }
@@ -294,6 +303,7 @@ impl About<'_> {
             (Some(said), Some(graph)) if said != graph && !self.given.override_graph => Err(GivenError::Contradicts {
                 option: self.option,
                 given: said.to_string(),
+                file: self.file,
                 graph: graph.to_string(),
                 cell: self.cell.to_owned(),
             }),

@@ -105,7 +105,10 @@ fn by_name(
         (Some(i), Some(f), Some(o)) => Some([i, f, o]),
         _ => None,
     };
-    let projection = ["projection/kernel", "projection/weights", "W_P_0"].iter().map(|n| join(&scope, n)).find(has);
+    let projection = match one_of("projection/kernel", "projection/weights") {
+        Some(whole) => vec![whole],
+        None => parts_of(&scope, "W_P_", shapes),
+    };
     let is_grouped = kernel[0] == join(&scope, "group0/kernel");
     let mut bias = bias;
     let kind = match (by_name, last) {
@@ -192,12 +195,14 @@ fn parts(scope: &str, last: &str, shapes: &BTreeMap<&str, &[usize]>) -> Option<P
         let whole = has(&join(cell, "bias_i"));
         return whole.then(|| Parts { scope: cell.to_owned(), kernel, bias: None });
     }
-    let kernel = if last == "W_0" {
-        (0..).map(|n| join(scope, &format!("W_{n}"))).take_while(has).collect()
-    } else {
-        vec![join(scope, last)]
-    };
+    let kernel = if last == "W_0" { parts_of(scope, "W_", shapes) } else { vec![join(scope, last)] };
     Some(Parts { scope: cell.to_owned(), kernel, bias: Some(bias).filter(has) })
+}
+
+/// The variables `<stem>0`, `<stem>1`, … of a scope, between which `_get_concat_variable` spreads the rows of one matrix.
+fn parts_of(scope: &str, stem: &str, shapes: &BTreeMap<&str, &[usize]>) -> Vec<String> {
+    let name = |n: usize| join(scope, &format!("{stem}{n}"));
+    (0..).map(name).take_while(|name| shapes.contains_key(name.as_str())).collect()
 }
 
 /// Whether the graph uses a kernel as an LSTM does, whatever its name.
@@ -243,7 +248,7 @@ fn by_graph(
             [Some(i), Some(f), Some(o)] => Some([i, f, o]),
             _ => None,
         };
-        let projection = graph_facts::projection(graph, instance, &facts).as_ref().and_then(key);
+        let projection = graph_facts::projection(graph, instance, &facts).as_ref().and_then(key).into_iter().collect();
         let extra = BTreeMap::new();
         let variables = CellVariables { kernel, bias, peepholes, projection, extra };
         let parent = split(&variables.kernel[0]).0.to_owned();

@@ -52,11 +52,19 @@ pub(super) fn sizes(candidate: &Candidate, shapes: &BTreeMap<&str, &[usize]>) ->
             expect("peephole", name, vec![units])?;
         }
     }
-    let projection = match &variables.projection {
-        None => None,
-        Some(name) => {
+    let projection = match &variables.projection[..] {
+        [] => None,
+        [name, others @ ..] => {
             let width = shape(name).get(1).copied().unwrap_or(0).max(1);
-            expect("projection", name, vec![units, width])?;
+            let rows =
+                |name: &String| if let &[rows, w] = shape(name) { Some(rows).filter(|_| w == width) } else { None };
+            let all = others.iter().try_fold(0, |sum: usize, name| sum.checked_add(rows(name)?));
+            // Of several parts, the first has what the others leave.
+            let first = all.and_then(|others| units.checked_sub(others)).unwrap_or(units);
+            expect("projection", name, vec![first, width])?;
+            if let Some(odd) = others.iter().find(|name| rows(name).is_none()) {
+                return Err(Problem::Rank { name: odd.clone(), shape: shape(odd).to_vec() });
+            }
             Some(width)
         }
     };

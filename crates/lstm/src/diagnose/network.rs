@@ -142,6 +142,7 @@ fn rewired(truth: &Network<Tf1Cell>, candidate: &Network<KerasCell>) -> NetworkE
 fn wiring<C>(network: &Network<C>) -> String {
     match network {
         Network::Cell(_) => "cell".to_owned(),
+        Network::Backward(_) => "backward cell".to_owned(),
         Network::Stack(parts) => {
             format!("stack of {} ({})", parts.len(), parts.iter().map(wiring).collect::<Vec<_>>().join(", "))
         }

@@ -35,13 +35,14 @@ fn fact<T>(value: T) -> Fact<T> {
 }
 
 fn cell(json: &Value) -> FoundCell {
-    const KINDS: [CellKind; 11] = [
+    const KINDS: [CellKind; 12] = [
         CellKind::BasicLstm,
         CellKind::Lstm,
         CellKind::LstmBlock,
         CellKind::LstmBlockFused,
         CellKind::CudnnCompatible,
         CellKind::LayerNormBasicLstm,
+        CellKind::LayerNormLstm,
         CellKind::CoupledInputForgetGate,
         CellKind::WeightNorm,
         CellKind::Indy,
@@ -66,13 +67,17 @@ fn cell(json: &Value) -> FoundCell {
         recurrent_activation: fact(Activation::Sigmoid),
         layer_norm: json["layer_norm"].as_bool().unwrap(),
         time_major: None,
+        zero_past_end: true,
         columns: lstm::gate_order::TF1,
         averages: None,
         variables: CellVariables {
             kernel: list(&variables["kernel"]),
             bias: optional("bias").map(text),
             peepholes: optional("peepholes").map(|p| <[String; 3]>::try_from(list(p)).unwrap()),
-            projection: optional("projection").map(text),
+            // The oldest of these cases name one key, the others a list.
+            projection: optional("projection")
+                .map(|p| if p.is_array() { list(p) } else { vec![text(p)] })
+                .unwrap_or_default(),
             extra: optional("extra").map_or_else(BTreeMap::new, |extra| {
                 extra.as_object().unwrap().iter().map(|(role, key)| (role.clone(), text(key))).collect()
             }),

@@ -156,6 +156,13 @@ fn walk<C: PlainCell>(
             cells.push(trace);
             output
         }
+        Network::Backward(cell) => {
+            let trace = sequence(cell, &x, &batch.initial[cells.len()], backward == cell.backwards(), batch);
+            let mut output = trace.h.clone();
+            output.invert_axis(Axis(1));
+            cells.push(trace);
+            output
+        }
         Network::Stack(parts) => parts.iter().fold(x, |x, part| walk(part, x, backward, batch, cells)),
         Network::Residual(part) => {
             let mut output = walk(part, x.clone(), backward, batch, cells);
