@@ -76,13 +76,17 @@ fn set(linear: &mut Linear, weight: Tensor<2>) {
     linear.weight = Param::from_tensor(weight);
 }
 
+/// The output in the order of the input's steps.
+fn in_order(Part { module, initial: [c, h] }: &Part, x: Tensor<3>, backward: bool) -> Tensor<3> {
+    let x = if backward { x.flip([1]) } else { x };
+    let (y, _) = module.forward(x, Some(LstmState::new(c.clone(), h.clone())));
+    if backward { y.flip([1]) } else { y }
+}
+
 fn walk(network: &Network<Part>, x: Tensor<3>, backward: bool) -> Tensor<3> {
     match network {
-        Network::Cell(Part { module, initial: [c, h] }) => {
-            let x = if backward { x.flip([1]) } else { x };
-            let (y, _) = module.forward(x, Some(LstmState::new(c.clone(), h.clone())));
-            if backward { y.flip([1]) } else { y }
-        }
+        Network::Cell(part) => in_order(part, x, backward),
+        Network::Backward(part) => in_order(part, x, !backward).flip([1]),
         Network::Stack(parts) => parts.iter().fold(x, |x, part| walk(part, x, backward)),
         Network::Bidirectional { forward, backward: inner, merge } => {
             let (ahead, back) = (walk(forward, x.clone(), backward), walk(inner, x, !backward));

@@ -214,7 +214,8 @@ impl<F> Walk<'_, F> {
                 Ok(output)
             }
             Network::Backward(cell) => {
-                let (steps, output) = (self.cell)(cell, x, &self.batch.initial[self.steps.len()], !backward)?;
+                let start = self.starts.of_cell(self.steps.len());
+                let (steps, output) = (self.cell)(cell, x, start, &self.run, !backward)?;
                 self.steps.push(steps);
                 Ok(output.flip([1]))
             }

@@ -127,6 +127,7 @@ pub(crate) struct Only {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Wiring<C> {
     Cell(C),
+    Backward(C),
     Stack(Vec<Wiring<C>>),
     Bidirectional { forward: Box<Wiring<C>>, backward: Box<Wiring<C>>, merge: String },
     Residual(Box<Wiring<C>>),
@@ -217,6 +218,7 @@ impl<C> Wiring<C> {
     pub(crate) fn of<T>(network: &Network<T>, cell: &impl Fn(&T) -> C) -> Wiring<C> {
         match network {
             Network::Cell(one) => Wiring::Cell(cell(one)),
+            Network::Backward(one) => Wiring::Backward(cell(one)),
             Network::Stack(parts) => Wiring::Stack(parts.iter().map(|p| Wiring::of(p, cell)).collect()),
             Network::Residual(part) => Wiring::Residual(Box::new(Wiring::of(part, cell))),
             Network::Bidirectional { forward, backward, merge } => Wiring::Bidirectional {
@@ -230,6 +232,7 @@ impl<C> Wiring<C> {
     pub(crate) fn network<T>(&self, cell: &impl Fn(&C) -> Result<T, String>) -> Result<Network<T>, String> {
         Ok(match self {
             Wiring::Cell(one) => Network::Cell(cell(one)?),
+            Wiring::Backward(one) => Network::Backward(cell(one)?),
             Wiring::Stack(parts) if parts.is_empty() => return Err("a stack of nothing".to_owned()),
             Wiring::Stack(parts) => {
                 Network::Stack(parts.iter().map(|p| p.network(cell)).collect::<Result<_, String>>()?)
@@ -438,7 +441,9 @@ pub(crate) fn output_width<C>(
 ) -> Result<usize, String> {
     let misfit = || "the cells do not fit together".to_owned();
     match network {
-        Network::Cell(cell) => Some(widths(cell)).filter(|w| w.0 == input).map(|w| w.1).ok_or_else(misfit),
+        Network::Cell(cell) | Network::Backward(cell) => {
+            Some(widths(cell)).filter(|w| w.0 == input).map(|w| w.1).ok_or_else(misfit)
+        }
         Network::Stack(parts) => parts.iter().try_fold(input, |width, part| output_width(part, width, widths)),
         Network::Residual(part) => {
             Some(output_width(part, input, widths)?).filter(|width| *width == input).ok_or_else(misfit)

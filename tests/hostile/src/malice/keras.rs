@@ -26,6 +26,7 @@ fn lstm() -> Lstm {
             go_backwards: false,
             time_major: false,
             return_sequences: true,
+            return_state: false,
             zero_output_for_mask: false,
             stateful: false,
         }),
