@@ -340,6 +340,8 @@ fn hostile_bundles_are_refused() {
         (cell("truth") + "/kernel/shape", serde_json::json!([4, 13])),
         (cell("truth") + "/activation", "nothing".into()),
         (cell("truth") + "/forget_bias", 1e300.into()),
+        (cell("truth") + "/cell_clip", (-1).into()),
+        (cell("truth") + "/projection_clip", (-0.5).into()),
         (cell("candidate") + "/kernel/shape", serde_json::json!([4, 12])),
         (cell("candidate") + "/go_backwards", "yes".into()),
         ("/truth".into(), serde_json::json!({ "stack": [] })),

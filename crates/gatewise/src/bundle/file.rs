@@ -286,6 +286,11 @@ impl TrueCell {
         if !values.clone().all(finite) || !self.forget_bias.is_finite() {
             return Err("a weight of the checkpoint is not finite".to_owned());
         }
+        // Below zero there is nothing between the two ends of a clip.
+        let is_clip = |clip: &f32| clip.is_finite() && *clip >= 0.0;
+        if !self.cell_clip.iter().chain(&self.projection_clip).all(is_clip) {
+            return Err("a clip of the checkpoint is not a number of at least 0".to_owned());
+        }
         let mut cell = Tf1Cell {
             kernel: Array2::zeros((0, 0)),
             bias: Array1::zeros(0),
