@@ -91,8 +91,8 @@ fn string_lengths() -> Case {
 /// Entries are small on disk and larger in memory.
 fn many_variables_of_nothing() -> Case {
     let mut bundle = Bundle::lstm();
-    for n in 0..200_000 {
+    for n in 0..50_000 {
         bundle.add(&format!("z{n:06}"), 1, &[0], &[]);
     }
-    Case::new("200,000 variables without elements", bundle.files(), INDEX, Read)
+    Case::new("50,000 variables without elements", bundle.files(), INDEX, Read)
 }
