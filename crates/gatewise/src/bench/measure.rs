@@ -68,7 +68,7 @@ pub(crate) fn measure(
 }
 
 fn contender<'a, 'b: 'a>(prepared: &'a mut Ready<'b>) -> Contender<'a> {
-    Contender { run: Box::new(|| prepared.run().map_err(|e| e.to_string())) }
+    Contender { run: Box::new(move || prepared.run().map_err(|e| e.to_string())) }
 }
 
 /// Some of a case's sequences, with the truth of their outputs.
