@@ -131,6 +131,55 @@ fn certificates_and_checks_fit_their_schemas() {
     fits("check", &refused);
 }
 
+/// What a suite prints, writes for merging, and accepts: a pass, a failure, an error, and what got worse.
+#[test]
+fn suites_fit_their_schemas() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| text(folder.path().join(name));
+    let read = |name: &str| -> Value { serde_json::from_str(&std::fs::read_to_string(at(name)).unwrap()).unwrap() };
+    let case = |name: &str, candidate: &str, expect: &str| {
+        let (checkpoint, candidate) = (text(golden("basic")), text(golden("basic").join(candidate)));
+        format!(
+            "[[case]]\nname = {name:?}\ncheckpoint = {checkpoint:?}\ncandidate = {candidate:?}\nexpect = {expect:?}\n"
+        )
+    };
+    let defaults = "[defaults]\ndevice = \"cpu\"\nsequences = 4\ntimesteps = 6\n";
+    let cases = case("right", "keras2/model.keras", "pass")
+        + &case("wrong", "keras2/wrong/no_forget_bias.weights.h5", "fail")
+        + &case("absent", "keras2/there_is_none.keras", "error");
+    std::fs::write(at("a.toml"), defaults.to_owned() + &cases).unwrap();
+    let run = json_of(&["suite", &at("a.toml"), "--results", &at("results"), "--baseline", &at("old"), "--accept"]);
+    assert_eq!(run["counts"]["cases"], 3, "{run}");
+    fits("suite", &run);
+    fits("suite-shard", &read("results"));
+    fits("baseline", &read("old"));
+    // Something is missing that was accepted.
+    let fewer = case("right", "keras2/model.keras", "pass");
+    std::fs::write(at("a.toml"), defaults.to_owned() + &fewer).unwrap();
+    let worse = json_of(&["suite", &at("a.toml"), "--baseline", &at("old")]);
+    assert!(!worse["baseline"]["regressions"].as_array().unwrap().is_empty(), "{worse}");
+    fits("suite", &worse);
+}
+
+/// Times of a device, and of one that was faster before.
+#[test]
+fn benchmarks_fit_their_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = text(folder.path().join("old.json"));
+    let line = ["bench", "--device", "cpu", "--sequences", "2", "--timesteps", "3", "--input", "3", "--units", "4"];
+    let mut first = json_of(&[&line[..], &["--rounds", "2"]].concat());
+    fits("bench", &first);
+    for result in first["results"].as_array_mut().unwrap() {
+        for time in ["first_run_ms", "median_ms", "low_ms", "high_ms", "min_ms", "max_ms"] {
+            result[time] = serde_json::json!(1e-9);
+        }
+    }
+    std::fs::write(&old, first.to_string()).unwrap();
+    let slower = json_of(&[&line[..], &["--rounds", "2", "--baseline", &old]].concat());
+    assert!(!slower["baseline"]["regressions"].as_array().unwrap().is_empty(), "{slower}");
+    fits("bench", &slower);
+}
+
 /// The first key of RFC 8032, section 7.1.
 const KEY: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g

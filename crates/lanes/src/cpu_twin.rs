@@ -182,6 +182,10 @@ impl<C: Cell> Task for Part<'_, C> {
             }
             let mut done = 0;
             for reading in reading {
+                // A position past the end of every sequence has no rows.
+                if reading.is_empty() {
+                    continue;
+                }
                 let rows_of_h: Vec<&[f32]> = reading.iter().map(|(n, _)| h.row(*n)).collect();
                 for block in 0..blocks {
                     let sums = &mut sums[block * 4 * stride..][..4 * stride];
