@@ -172,7 +172,8 @@ fn the_picture_shows_every_implementation_under_the_roof() {
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
     assert_eq!(svg.matches("class=\"mark").count(), 2 * 5 + 5, "five marks a case, and five in the legend");
     assert_eq!(svg.matches("class=\"roof\"").count(), 1);
-    assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    let numbers = svg.replace("inference", "");
+    assert!(!numbers.contains("NaN") && !numbers.contains("inf"), "{svg}");
     for name in ["burn-nn-lstm", "ops-tf1", "ops-keras", "cpu-tf1", "cpu-keras"] {
         assert!(svg.contains(name), "{name}");
     }

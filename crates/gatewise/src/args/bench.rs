@@ -25,24 +25,24 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Measurement")]
     pub(crate) device: Choice,
     /// Sequences in a batch; like every list here, 1,32,256 times each.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "32", value_parser = at_least_one, help_heading = "Measurement")]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "32", value_parser = at_least_one, help_heading = "Measurement")]
     pub(crate) sequences: Vec<usize>,
     /// Steps of each sequence.
-    #[arg(long, value_name = "T,…", value_delimiter = ',', default_value = "100", value_parser = at_least_one, help_heading = "Measurement")]
+    #[arg(long, value_name = "T,...", value_delimiter = ',', default_value = "100", value_parser = at_least_one, help_heading = "Measurement")]
     pub(crate) timesteps: Vec<usize>,
     /// Width of the input.
-    #[arg(long, value_name = "D,…", value_delimiter = ',', default_value = "128", value_parser = at_least_one, conflicts_with = "checkpoint", help_heading = "Measurement")]
+    #[arg(long, value_name = "D,...", value_delimiter = ',', default_value = "128", value_parser = at_least_one, conflicts_with = "checkpoint", help_heading = "Measurement")]
     pub(crate) input: Vec<usize>,
     /// Width of the state.
-    #[arg(long, value_name = "U,…", value_delimiter = ',', default_value = "256", value_parser = at_least_one, conflicts_with = "checkpoint", help_heading = "Measurement")]
+    #[arg(long, value_name = "U,...", value_delimiter = ',', default_value = "256", value_parser = at_least_one, conflicts_with = "checkpoint", help_heading = "Measurement")]
     pub(crate) units: Vec<usize>,
     /// Layers, one on top of the other.
-    #[arg(long, value_name = "L,…", value_delimiter = ',', default_value = "1", value_parser = at_least_one, conflicts_with = "checkpoint", help_heading = "Measurement")]
+    #[arg(long, value_name = "L,...", value_delimiter = ',', default_value = "1", value_parser = at_least_one, conflicts_with = "checkpoint", help_heading = "Measurement")]
     pub(crate) layers: Vec<usize>,
     /// Whether layers read their input one way, or both ways side by side.
     #[arg(
         long,
-        value_name = "WAY,…",
+        value_name = "WAY,...",
         value_delimiter = ',',
         default_value = "forward",
         conflicts_with = "checkpoint",
@@ -50,7 +50,7 @@ pub(crate) struct Bench {
     )]
     pub(crate) direction: Vec<BenchDirection>,
     /// Time these alone (burn-nn-lstm, ops-tf1, ops-keras, and cpu-tf1, cpu-keras or kernel-tf1, kernel-keras).
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = IMPLEMENTATIONS, help_heading = "Measurement")]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = IMPLEMENTATIONS, help_heading = "Measurement")]
     pub(crate) implementation: Vec<String>,
     /// Turns that the implementations take.
     #[arg(long, value_name = "R", default_value_t = 9, value_parser = at_least_one, help_heading = "Measurement")]

@@ -9,7 +9,7 @@ use parity::bound::{self, Bounded, LocalTruth};
 use parity::{ActivationBudget, Lane};
 
 use crate::nets::{Make, Random, rich_tf1};
-use crate::{adapter, error};
+use crate::{adapter, cpu, error};
 
 const UNITS: [usize; 6] = [1, 3, 31, 33, 257, 1023];
 const SEQUENCES: [usize; 3] = [1, 7, 65];
@@ -56,8 +56,14 @@ fn truth(cell: &Tf1Cell, batch: &Batch) -> LocalTruth {
     bound::local(cell, x, h.view(), c.view(), budget(adapter()))
 }
 
-/// Within the bound for one step, and near the equations over three.
-fn check<C>(lane: &impl Lane<C>, form: &Network<C>, cell: &Tf1Cell, sequences: usize, random: &mut Random) {
+/// Within the bound for one step; over three, no more than 8 times as far from the equations as tensor operations are.
+fn check<C>(
+    (lane, operations): (&impl Lane<C>, &impl Lane<C>),
+    form: &Network<C>,
+    cell: &Tf1Cell,
+    sequences: usize,
+    random: &mut Random,
+) {
     let what = format!("{} with {} units, {sequences} sequences", lane.name(), cell.units());
     let batch = one_step(cell, sequences, random);
     let trace = lane.run(form, &batch).unwrap();
@@ -69,17 +75,20 @@ fn check<C>(lane: &impl Lane<C>, form: &Network<C>, cell: &Tf1Cell, sequences: u
     let batch = Batch { x, lengths: Some((0..sequences).map(|n| n % 3 + 1).collect()), ..batch };
     let expected = oracle::run(&Network::Cell(cell.clone()), &batch).trace;
     let off = error(&expected, &lane.run(form, &batch).unwrap());
-    assert!(off <= 2e-6, "{what}: {off:e} from the equations");
+    // A few units in the last place are nobody's error.
+    let allowed = 8.0 * error(&expected, &operations.run(form, &batch).unwrap()).max(2e-7);
+    assert!(off <= allowed, "{what}: {off:e} from the equations, where {allowed:e} is allowed");
 }
 
-fn lanes(route: Route) -> (Tf1FusedLstm, KerasLstm) {
-    let device = adapter();
+fn lanes(device: &Device, route: Route) -> (Tf1FusedLstm, KerasLstm) {
     (Tf1FusedLstm::new(device.clone()).with_route(route), KerasLstm::new(device.clone()).with_route(route))
 }
 
 fn awkward_sizes(route: Route) {
     let mut random = Random(21);
-    let (tf1, keras) = lanes(route);
+    let (tf1, keras) = lanes(adapter(), route);
+    let (tf1_operations, keras_operations) = lanes(cpu(), Route::Operations);
+    let (tf1, keras) = ((&tf1, &tf1_operations), (&keras, &keras_operations));
     for units in UNITS {
         // What fits no workgroup's memory has no sequence kernel.
         let input = if units == 1023 { 1 } else { 5 };
@@ -87,11 +96,11 @@ fn awkward_sizes(route: Route) {
         let converted = Network::Cell(convert::to_keras(&cell).unwrap());
         let rich = rich_tf1(input, units.min(257), units.min(257).div_ceil(2), &mut random);
         for sequences in SEQUENCES {
-            check(&tf1, &Network::Cell(cell.clone()), &cell, sequences, &mut random);
-            check::<KerasCell>(&keras, &converted, &cell, sequences, &mut random);
+            check(tf1, &Network::Cell(cell.clone()), &cell, sequences, &mut random);
+            check::<KerasCell>(keras, &converted, &cell, sequences, &mut random);
             // Each combination compiles a shader, which takes a software adapter a second.
             if sequences == 7 {
-                check(&tf1, &Network::Cell(rich.clone()), &rich, sequences, &mut random);
+                check(tf1, &Network::Cell(rich.clone()), &rich, sequences, &mut random);
             }
         }
     }
@@ -114,7 +123,7 @@ fn the_bound_sees_a_wrong_weight_and_a_swapped_gate() {
     let cell = Tf1Cell::make(5, 33, &mut random);
     let batch = one_step(&cell, 7, &mut random);
     let truth = truth(&cell, &batch);
-    let (tf1, _) = lanes(Route::StepKernel);
+    let (tf1, _) = lanes(adapter(), Route::StepKernel);
     let share_of = |cell: Tf1Cell| {
         let trace = tf1.run(&Network::Cell(cell), &batch).unwrap();
         largest_share(&trace.cells[0], &truth)
