@@ -22,7 +22,7 @@ const WEIGHT: usize = 4 << 20;
 /// Names that the collections of a graph may hold.
 const COLLECTED: usize = 500_000;
 /// A graph may take this much more memory than the file that it is in.
-const MEMORY: usize = 112 << 20;
+const MEMORY: usize = 64 << 20;
 /// What a name takes in memory beside its letters.
 const NAME: usize = size_of::<String>() + 16;
 /// What an attribute takes beside its value: trees keep room for more.
