@@ -37,7 +37,7 @@ pub(super) fn cases() -> Vec<Case> {
         index("a block with 2^32 restart points", "a block with its restart array", restarts()),
         index("an entry longer than its block", "an entry inside its block", cut_entry()),
         index("a first key that shares a prefix", "an entry inside its block", shared_from_nothing()),
-        index("keys that unpack to far more than the file", "far more", key_bomb()),
+        index("keys that unpack to far more than the file", "keys that increase", key_bomb()),
         index("Snappy that claims two gigabytes", "said to unpack to", snappy(&varint(2 << 30))),
         index("Snappy that claims less than it holds", "a Snappy block", snappy(&[4, 0xfc, 0, 0, 0, 0, 0])),
         index("Snappy that copies from before its beginning", "a Snappy block", snappy(&[8, 0x1d, 0xff])),
