@@ -218,7 +218,7 @@ fn broken_lists_are_refused() {
     assert!(matches!(broken(|f| f.saved("w").slice[0] = columns(0, 4)), Error::Slices { .. }));
     assert!(matches!(broken(|f| f.saved("w").slice[0] = columns(0, 2)), Error::Slices { .. }));
     assert!(matches!(broken(|f| f.saved("w").slice.push(columns(0, 1))), Error::Slices { .. }));
-    assert!(matches!(broken(|f| f.saved("w").shape = Some(shape(&[i64::MAX, 3]))), Error::Entry { .. }));
+    assert!(matches!(broken(|f| f.saved("w").shape = Some(shape(&[i64::MAX, 3]))), Error::TooMuch { .. }));
     assert!(matches!(
         broken(|f| f.meta.versions = Some(crate::proto::VersionDef { producer: 9, min_consumer: 9 })),
         Error::Header { .. }

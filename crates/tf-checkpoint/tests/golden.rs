@@ -98,7 +98,7 @@ fn every_case_of_older_releases() {
             assert!(node.starts_with(key.as_str()) && graph.node(node).is_some(), "{key} {node}");
         }
     }
-    assert_eq!(cases.len(), 24);
+    assert_eq!(cases.len(), 25);
 }
 
 #[test]
