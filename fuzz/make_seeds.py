@@ -1,6 +1,13 @@
-"""Writes first inputs for every fuzz target, from golden data: python fuzz/make_seeds.py"""
+"""Writes first inputs for every fuzz target, from golden data: python fuzz/make_seeds.py
 
-import shutil
+What fuzzing found worth keeping lies beside them, and stays.
+"""
+
+import base64
+import hashlib
+import json
+import subprocess
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -12,25 +19,27 @@ CORPUS = ROOT / "fuzz" / "corpus"
 # Small inputs are tried more often, and a few of each kind are enough.
 LARGEST = 20_000
 MOST = 12
+# Contents by name, by target.
+SEEDS = {}
 
 
 def put(target, name, content):
-    folder = CORPUS / target
-    folder.mkdir(parents=True, exist_ok=True)
     if len(content) <= LARGEST:
-        (folder / name).write_bytes(content)
+        SEEDS.setdefault(target, {})[name] = content
 
 
-def thin_out():
-    """Keeps the smallest files of each folder, each size once."""
-    for folder in CORPUS.iterdir():
+def write():
+    """The smallest of each kind, each size once."""
+    for target, seeds in SEEDS.items():
+        folder = CORPUS / target
+        folder.mkdir(parents=True, exist_ok=True)
         by_size = {}
-        for file in sorted(folder.iterdir()):
-            by_size.setdefault(file.stat().st_size, []).append(file)
+        for name, content in sorted(seeds.items()):
+            by_size.setdefault(len(content), (name, content))
         sizes = sorted(by_size)
-        kept = {by_size[size][0] for size in sizes[:: max(1, -(-len(sizes) // MOST))]}
-        for file in set(folder.iterdir()) - kept:
-            file.unlink()
+        for size in sizes[:: max(1, -(-len(sizes) // MOST))]:
+            name, content = by_size[size]
+            (folder / name).write_bytes(content)
 
 
 def named(path):
@@ -38,7 +47,6 @@ def named(path):
 
 
 def main():
-    shutil.rmtree(CORPUS, ignore_errors=True)
     for index in sorted([*GOLDEN.rglob("*.index"), *CHECKPOINTS.rglob("*.index")]):
         content = index.read_bytes()
         put("table", named(index), content)
@@ -67,7 +75,12 @@ def main():
             put("object_graph", named(index), graph)
     put("map_file", "cells", MAP_OF_CELLS)
     put("map_file", "names", MAP_OF_NAMES)
-    thin_out()
+    put("suite_file", "every_key", SUITE)
+    put("suite_file", "defaults", SUITE_OF_DEFAULTS)
+    plain, signed = certificates()
+    put("certificate", "plain", plain)
+    put("certificate", "signed", signed)
+    write()
 
 
 def object_graph(data):
@@ -116,5 +129,97 @@ keras = "dense"
 kernel = "output/kernel"
 bias = "output/bias"
 """
+SUITE = b"""[defaults]
+keras = 2
+expect = "fail"
+fault = "bias-missing"
+override = true
+
+[[case]]
+name = "a"
+checkpoint = ["x/*", "y"]
+candidate = "{checkpoint}/z?.h5"
+exclude = ["x/[ab]", "x/**"]
+expect = "error"
+says = "no"
+lstm = ["p", "q"]
+map = "m.toml"
+forget_bias = 0.5
+activation = "relu"
+recurrent_activation = "sigmoid"
+input_size = 3
+weights = "ema"
+device = "cpu"
+sequences = 1_6
+timesteps = 12
+seed = 7
+atol = 1e-6
+rtol = 1.0e-5
+"""
+SUITE_OF_DEFAULTS = b"""[defaults]
+sequences = 8
+[[case]]
+name = "b"
+checkpoint = 'c'
+inputs = "r.npz"
+[[case]]
+name = "d"
+checkpoint = "e"
+keras = "3"
+"""
+
+# The first key of RFC 8032, section 7.1: everybody knows it.
+PRIVATE_KEY = """-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
+-----END PRIVATE KEY-----
+"""
+KEY_ID = "06e3fd8fda29bb60ab59557de61edb0aecdb231134be30e75b455f8e1b792fa9"
+
+
+def pretty(value):
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def certificates():
+    """A small certificate, plain and signed."""
+    files = [("checkpoint", "a", "1"), ("candidate", "b", "2"), ("map", "c", "3")]
+    tensor = {"name": "kernel", "dtype": "float32", "shape": [2, 4], "sha256": "ab" * 32}
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": path, "digest": {"sha256": digit * 64}} for _, path, digit in files[:2]],
+        "predicateType": "urn:gatewise:numeric-equivalence:v1",
+        "predicate": {
+            "schema": "gatewise.certificate/1",
+            "verdict": "pass",
+            "made_by": {"gatewise": "1", "burn": "2", "platform": "x86_64 linux"},
+            "created": "2026-11-25T22:30:00Z",
+            "arguments": ["verify", "--seed=0"],
+            "files": [{"role": r, "path": p, "bytes": 7, "sha256": d * 64} for r, p, d in files],
+            "lstms": [{"lstm": "rnn", "layer": "lstm", "variables": [tensor], "weights": [tensor]}],
+            "verification": {
+                "schema": "gatewise.verify/1",
+                "verdict": "pass",
+                "settings": {"seed": 0, "lambda": 6.0},
+                "lstms": [{"name": "rnn", "candidate": "lstm", "weights": {"equal": True}, "compared": 8}],
+                "reasons": [],
+            },
+        },
+    }
+    payload = pretty(statement)
+    statement["predicate"]["certificate_sha256"] = ""
+    plain = pretty(statement)
+    end = b'"\n  }\n}\n'
+    plain = plain.removesuffix(end) + hashlib.sha256(plain).hexdigest().encode() + end
+    payload_type = "application/vnd.in-toto+json"
+    with tempfile.TemporaryDirectory() as folder:
+        key, message = Path(folder) / "key.pem", Path(folder) / "message"
+        key.write_text(PRIVATE_KEY)
+        message.write_bytes(f"DSSEv1 {len(payload_type)} {payload_type} {len(payload)} ".encode() + payload)
+        command = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", message]
+        signature = subprocess.run(command, check=True, capture_output=True).stdout
+    encoded = [base64.b64encode(part).decode() for part in (payload, signature)]
+    signed = {"payload": encoded[0], "payloadType": payload_type, "signatures": [{"keyid": KEY_ID, "sig": encoded[1]}]}
+    return plain, pretty(signed)
+
 
 main()

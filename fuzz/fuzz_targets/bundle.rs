@@ -2,7 +2,9 @@
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
-fuzz_target!(|input: &[u8]| hostile::targets::v2_bundle(input));
+fuzz_target!(|input: &[u8]| {
+    hostile::targets::v2_bundle(input);
+});
 
 // Most bytes lie behind the checksum of their block or tensor. One time in eight these are left wrong.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {

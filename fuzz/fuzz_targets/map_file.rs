@@ -1,3 +1,5 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| hostile::targets::map_file(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    hostile::targets::map_file(input);
+});

@@ -2,7 +2,9 @@
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
-fuzz_target!(|input: &[u8]| hostile::targets::table(input));
+fuzz_target!(|input: &[u8]| {
+    hostile::targets::table(input);
+});
 
 // Most bytes lie behind the checksum of their block. One time in eight it is left wrong.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {

@@ -33,6 +33,12 @@ impl Stamp {
         Stamp { len: metadata.len(), modified: metadata.modified().ok(), changed, place }
     }
 
+    /// Of bytes that nobody can change: of a [`System`](crate::System) that keeps its files in memory.
+    #[must_use]
+    pub fn of_unchanging(len: u64) -> Stamp {
+        Stamp { len, modified: None, changed: None, place: None }
+    }
+
     /// What is different in `now`, in words.
     pub(crate) fn difference(&self, now: &Stamp) -> Option<String> {
         if self.len != now.len {

@@ -1,7 +1,8 @@
 //! `gatewise suite`: many verifications, for a pipeline.
 //!
-//! file (the suite file) → plan (its cases) → shard (those of this part) → run (with the journal) → judged against what
-//! was expected → baseline → outputs. `merge` joins the results of parts and goes on from there.
+//! read (the suite file; what it may say is in file) → plan (its cases) → shard (those of this part) → run (with the
+//! journal) → judged against what was expected → baseline → outputs. `merge` joins the results of parts and goes on from
+//! there.
 
 mod baseline;
 mod file;
@@ -13,6 +14,7 @@ mod outputs;
 mod parts;
 mod plan;
 mod progress;
+mod read;
 mod run;
 mod shard;
 
@@ -33,7 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<Code, CliError> {
         return outputs::write(&merge.outputs, counted(report), &timings, None);
     }
     let Some(path) = &options.file else { return Err(CliError::NothingRun("no suite file".to_owned())) };
-    let read = file::SuiteFile::read(path)?;
+    let read = read::SuiteFile::read(path)?;
     let plan = plan::plan(&read, &options.device)?;
     let shard = options.shard.map(|shard| shard.resolve(|name| std::env::var(name).ok())).transpose()?;
     let cases = shard.map_or_else(|| plan.cases.iter().collect(), |shard| shard.take(&plan.cases));

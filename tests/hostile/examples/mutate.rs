@@ -66,6 +66,7 @@ fn repaired(target: Target, input: &mut [u8]) {
         "bundle" => repair::joined_bundle(input),
         "table" | "saved_slices" => repair::table(input),
         "archive" => repair::archive(input),
+        "certificate" => repair::certificate(input),
         _ => {}
     }
 }

@@ -2,7 +2,7 @@
 //! fuzzing only: whatever is wrong panics.
 //!
 //! [`targets`] are the entry points, one per format: a fuzzer calls them with what it invents, an ordinary test with
-//! the files in `fuzz/seeds` and `tests/hostile/files`. [`repair`] makes checksums right again after a fuzzer changed
+//! the files in `fuzz/corpus` and `tests/hostile/files`. [`repair`] makes checksums right again after a fuzzer changed
 //! bytes, so that it gets past them. [`malice`] builds files with right checksums and wrong contents.
 
 #![forbid(unsafe_code)]
@@ -10,6 +10,7 @@
 pub mod bundle;
 pub mod large;
 pub mod malice;
+mod memory;
 pub mod repair;
 pub mod saved_slices;
 pub mod table;
@@ -19,3 +20,7 @@ pub mod wire;
 #[path = "../../../crates/gatewise/src/map/format.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a module of the program, which uses all of it")]
 mod map_format;
+
+#[path = "../../../crates/gatewise/src/suite/file.rs"]
+#[allow(dead_code, unreachable_pub, reason = "a module of the program, which uses all of it")]
+mod suite_file;

@@ -1,27 +1,31 @@
 //! Entry points: each takes any bytes as one kind of file, reads all that can be read, and checks what it got.
+//!
+//! Each says whether the bytes were read as a file of their kind, so that a target that refuses everything is seen.
 
-use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
+use disk::Disk;
 use keras_file::KerasFile;
 use lstm::detect::{Given, detect};
-use tempfile::TempDir;
+use report::dsse::PrivateKey;
+use report::statement::{self, Signed};
 use tf_checkpoint::{Checkpoint, CheckpointState, DType};
 
-use crate::bundle::{self, Bundle};
-use crate::map_format;
+use crate::bundle::{self, Bundle, DATA, INDEX};
+use crate::{map_format, memory, suite_file};
 
 /// An entry point and its name, which is that of its fuzz target and of its folder of seeds.
 #[derive(Clone, Copy)]
 pub struct Target {
     /// Its name.
     pub name: &'static str,
-    /// Reads these bytes.
-    pub run: fn(&[u8]),
+    /// Reads these bytes; whether they are a file of its kind.
+    pub run: fn(&[u8]) -> bool,
 }
 
 /// Every entry point.
-pub fn targets() -> [Target; 11] {
+pub fn targets() -> [Target; 13] {
     [
         Target { name: "table", run: table },
         Target { name: "bundle", run: v2_bundle },
@@ -34,166 +38,172 @@ pub fn targets() -> [Target; 11] {
         Target { name: "archive", run: archive },
         Target { name: "safetensors", run: safetensors },
         Target { name: "map_file", run: map_file },
+        Target { name: "suite_file", run: suite_file },
+        Target { name: "certificate", run: certificate },
     ]
 }
 
 /// Largest input worth trying. Larger ones take time and find nothing else.
 const LARGEST: usize = 1 << 20;
 
-/// A folder in memory where there is one, for readers that open files.
-struct Scratch(TempDir);
-
-impl Scratch {
-    fn new() -> Scratch {
-        let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        Scratch(folder.expect("a folder for one file"))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.path(name);
-        std::fs::write(&path, bytes).expect("a file in a new folder");
-        path
-    }
+thread_local! {
+    static RIGHT: [Arc<[u8]>; 2] = { let right = Bundle::lstm(); [right.index().into(), right.data.into()] };
+    static KEY: PrivateKey = PrivateKey::from_pem(PRIVATE_KEY).expect("a right key");
 }
 
-thread_local! {
-    static SCRATCH: Scratch = Scratch::new();
-    static BESIDE: OnceCell<(Scratch, Checkpoint)> = const { OnceCell::new() };
+/// Opens one file, or the checkpoint that it is part of.
+fn opened(disk: &Disk, name: &str) -> Option<Checkpoint> {
+    Checkpoint::open_on(disk, &memory::path(name)).ok()
 }
 
 /// A table, as the index of a V2 checkpoint.
-pub fn table(input: &[u8]) {
-    SCRATCH.with(|s| {
-        let path = s.put("table.index", input);
-        if let Ok(checkpoint) = Checkpoint::open(&path) {
-            read_all(&checkpoint);
-        }
-    });
+pub fn table(input: &[u8]) -> bool {
+    let Some(checkpoint) = opened(&memory::disk([("table.index", input.into())]), "table.index") else { return false };
+    read_all(&checkpoint);
+    true
 }
 
 /// A V2 checkpoint: index and data, as [`bundle::split`] takes them apart.
-pub fn v2_bundle(input: &[u8]) {
-    let Some((index, data)) = bundle::split(input) else { return };
-    SCRATCH.with(|s| {
-        bundle::write(s.0.path(), index, data);
-        if let Ok(checkpoint) = Checkpoint::open(&s.path(bundle::INDEX)) {
-            read_all(&checkpoint);
-            let _ = checkpoint.objects();
-        }
-    });
+pub fn v2_bundle(input: &[u8]) -> bool {
+    let Some((index, data)) = bundle::split(input) else { return false };
+    let disk = memory::disk([(INDEX, index.into()), (DATA, data.into())]);
+    let Some(checkpoint) = opened(&disk, INDEX) else { return false };
+    let _ = checkpoint.objects();
+    read_all(&checkpoint)
 }
 
 /// A V1 checkpoint.
-pub fn v1_file(input: &[u8]) {
-    SCRATCH.with(|s| {
-        if let Ok(checkpoint) = Checkpoint::open(&s.put("v1.ckpt", input)) {
-            read_all(&checkpoint);
-        }
-    });
+pub fn v1_file(input: &[u8]) -> bool {
+    let Some(checkpoint) = opened(&memory::disk([("v1.ckpt", input.into())]), "v1.ckpt") else { return false };
+    read_all(&checkpoint)
 }
 
 /// A `.meta` file beside a right checkpoint, and the LSTMs that the two hold.
-pub fn meta_graph(input: &[u8]) {
-    BESIDE.with(|beside| {
-        let (scratch, checkpoint) = beside.get_or_init(|| {
-            let scratch = Scratch::new();
-            let right = Bundle::lstm();
-            bundle::write(scratch.0.path(), &right.index(), &right.data);
-            scratch.put("model.ckpt.meta", &[]);
-            let checkpoint = Checkpoint::open(&scratch.path("model.ckpt")).expect("a right checkpoint");
-            (scratch, checkpoint)
-        });
-        scratch.put("model.ckpt.meta", input);
-        if let Ok(graph) = checkpoint.graph() {
-            let _ = detect(checkpoint.variables(), graph.as_ref(), &Given::default());
-        }
-    });
+pub fn meta_graph(input: &[u8]) -> bool {
+    let [index, data] = RIGHT.with(Clone::clone);
+    let disk = memory::disk([(INDEX, index), (DATA, data), ("model.ckpt.meta", input.into())]);
+    let checkpoint = opened(&disk, "model.ckpt").expect("a right checkpoint");
+    let Ok(graph) = checkpoint.graph() else { return false };
+    let _ = detect(checkpoint.variables(), graph.as_ref(), &Given::default());
+    graph.is_some()
 }
 
 /// A frozen graph.
-pub fn frozen_graph(input: &[u8]) {
-    SCRATCH.with(|s| {
-        if let Ok(checkpoint) = Checkpoint::open(&s.put("frozen.pb", input)) {
-            read_all(&checkpoint);
-            if let Ok(graph) = checkpoint.graph() {
-                let _ = detect(checkpoint.variables(), graph.as_ref(), &Given::default());
-            }
-        }
-    });
+pub fn frozen_graph(input: &[u8]) -> bool {
+    let Some(checkpoint) = opened(&memory::disk([("frozen.pb", input.into())]), "frozen.pb") else { return false };
+    if let Ok(graph) = checkpoint.graph() {
+        let _ = detect(checkpoint.variables(), graph.as_ref(), &Given::default());
+    }
+    read_all(&checkpoint)
 }
 
 /// The object graph of an otherwise right checkpoint.
-pub fn object_graph(input: &[u8]) {
+pub fn object_graph(input: &[u8]) -> bool {
     let mut bundle = Bundle::empty();
     let (text, crc) = bundle::strings(&[input]);
     bundle.add_key(b"_CHECKPOINTABLE_OBJECT_GRAPH", 7, &[], &text, crc);
     for key in ["model/kernel/.ATTRIBUTES/VARIABLE_VALUE", "save_counter/.ATTRIBUTES/VARIABLE_VALUE"] {
         bundle.add(key, 1, &[1], &[0; 4]);
     }
-    SCRATCH.with(|s| {
-        bundle::write(s.0.path(), &bundle.index(), &bundle.data);
-        let checkpoint = Checkpoint::open(&s.path(bundle::INDEX)).expect("a right checkpoint");
-        if let Ok(Some(objects)) = checkpoint.objects() {
-            for (path, _) in objects.walk() {
-                let _ = objects.resolve(&path);
-            }
-        }
-    });
+    let disk = memory::disk([(INDEX, bundle.index().into()), (DATA, bundle.data.into())]);
+    let checkpoint = opened(&disk, INDEX).expect("a right checkpoint");
+    let Ok(Some(objects)) = checkpoint.objects() else { return false };
+    for (path, _) in objects.walk() {
+        let _ = objects.resolve(&path);
+    }
+    true
 }
 
 /// A `checkpoint` state file.
-pub fn state_file(input: &[u8]) {
-    if let Ok(state) = CheckpointState::parse(Path::new("checkpoint"), input) {
-        assert!(!state.model_checkpoint_path.is_empty());
-    }
+pub fn state_file(input: &[u8]) -> bool {
+    let Ok(state) = CheckpointState::parse(Path::new("checkpoint"), input) else { return false };
+    assert!(!state.model_checkpoint_path.is_empty());
+    true
 }
 
 /// An HDF5 file, as one of Keras and as one of another kind.
-pub fn hdf5(input: &[u8]) {
-    keras_file(input);
-    SCRATCH.with(|s| {
-        for array in keras_file::read_hdf5_arrays(&s.put("any.h5", input)).unwrap_or_default() {
-            assert_eq!(array.shape.iter().product::<usize>(), array.data.len(), "{}", array.name);
-        }
-    });
+pub fn hdf5(input: &[u8]) -> bool {
+    let is_keras = keras_file(input);
+    let arrays = if input.len() > LARGEST { None } else { keras_file::decode_hdf5_arrays(input.to_vec()).ok() };
+    for array in arrays.iter().flatten() {
+        assert_eq!(array.shape.iter().product::<usize>(), array.data.len(), "{}", array.name);
+    }
+    is_keras || arrays.is_some()
 }
 
 /// A `.keras` or `.npz` archive.
-pub fn archive(input: &[u8]) {
-    keras_file(input);
-    SCRATCH.with(|s| {
-        for array in keras_file::read_arrays(&s.put("any.npz", input)).unwrap_or_default() {
-            assert_eq!(array.shape.iter().product::<usize>(), array.values.len(), "{}", array.name);
-        }
-    });
+pub fn archive(input: &[u8]) -> bool {
+    let is_keras = keras_file(input);
+    let arrays = if input.len() > LARGEST { None } else { keras_file::decode_arrays(input).ok() };
+    for array in arrays.iter().flatten() {
+        assert_eq!(array.shape.iter().product::<usize>(), array.values.len(), "{}", array.name);
+    }
+    is_keras || arrays.is_some()
 }
 
 /// A `.safetensors` file.
-pub fn safetensors(input: &[u8]) {
-    keras_file(input);
+pub fn safetensors(input: &[u8]) -> bool {
+    keras_file(input)
 }
 
 /// A map file.
-pub fn map_file(input: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(input)
-        && let Ok(map) = map_format::parse(text)
-    {
-        assert!(!map.lstm.is_empty() || !map.layer.is_empty());
+pub fn map_file(input: &[u8]) -> bool {
+    let Some(map) = std::str::from_utf8(input).ok().and_then(|text| map_format::parse(text).ok()) else { return false };
+    assert!(!map.lstm.is_empty() || !map.layer.is_empty());
+    true
+}
+
+/// A suite file.
+pub fn suite_file(input: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(input) else { return false };
+    match suite_file::parse(text) {
+        Ok(entries) => {
+            assert!(!entries.is_empty() && entries.iter().all(|e| !e.name.is_empty() && !e.checkpoint.is_empty()));
+            true
+        }
+        Err(wrong) => {
+            // The end of the file is a line too, if it ends in a newline.
+            assert!((1..=text.split('\n').count()).contains(&wrong.line) && !wrong.problem.is_empty(), "{wrong:?}");
+            false
+        }
     }
 }
 
-fn keras_file(input: &[u8]) {
+/// A certificate, plain or signed: one that is accepted says no more than what its key, or its digest, is of.
+pub fn certificate(input: &[u8]) -> bool {
+    let public = KEY.with(PrivateKey::public);
+    let Ok(read) = statement::open(input, None) else {
+        // Nor does a key make it right.
+        assert!(statement::open(input, Some(&public)).is_err());
+        return false;
+    };
+    let by_key = statement::open(input, Some(&public));
+    match (&read.signed, &by_key) {
+        (Signed::No, _) => assert!(by_key.is_err(), "a plain certificate for a signed one"),
+        (Signed::Unchecked(_), Ok(checked)) => assert_eq!(checked.statement, read.statement),
+        (Signed::Unchecked(_), Err(_)) => {}
+        (Signed::By(_), _) => panic!("signed by a key that nobody gave"),
+    }
+    // Signed by us, it is the same statement; with one byte more it is none.
+    let signed = KEY.with(|key| statement::signed(read.statement.clone(), key));
+    let again = statement::open(&signed, Some(&public)).expect("what was read can be written").statement;
+    assert_eq!((again.subject, again.predicate.verdict), (read.statement.subject, read.statement.predicate.verdict));
+    true
+}
+
+/// The first key of RFC 8032, section 7.1: everybody knows it.
+pub const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
+-----END PRIVATE KEY-----
+";
+
+fn keras_file(input: &[u8]) -> bool {
     if input.len() > LARGEST {
-        return;
+        return false;
     }
-    if let Ok(file) = keras_file::decode(input.to_vec()) {
-        check_arrays(&file);
-    }
+    let Ok(file) = keras_file::decode(input.to_vec()) else { return false };
+    check_arrays(&file);
+    true
 }
 
 /// Arrays have as many elements as their shapes say.
@@ -205,8 +215,9 @@ fn check_arrays(file: &KerasFile) {
     }
 }
 
-/// Reads every variable, in both ways, which must agree.
-fn read_all(checkpoint: &Checkpoint) {
+/// Reads every variable, in both ways, which must agree; whether all could be read.
+fn read_all(checkpoint: &Checkpoint) -> bool {
+    let mut whole = true;
     for variable in checkpoint.variables().iter().take(100) {
         let digest = checkpoint.sha256(&variable.name);
         match checkpoint.read(&variable.name) {
@@ -218,7 +229,11 @@ fn read_all(checkpoint: &Checkpoint) {
                     assert!(tensor.strings().is_some());
                 }
             }
-            Err(error) => assert!(digest.is_err() && !error.to_string().is_empty()),
+            Err(error) => {
+                assert!(digest.is_err() && !error.to_string().is_empty());
+                whole = false;
+            }
         }
     }
+    whole
 }

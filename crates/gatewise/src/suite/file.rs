@@ -1,27 +1,11 @@
-//! The suite file: `[defaults]`, and a `[[case]]` table for each verification. Every value remembers its line.
+//! What a suite file says: `[defaults]`, and a `[[case]]` table for each verification. Every value remembers its line.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 
 use report::document::{Ending, Expected};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-use crate::error::CliError;
-use crate::output;
-
-/// A suite beyond this many bytes is no suite that anybody wrote.
-const LARGEST: u64 = 16 << 20;
-
-/// A suite file, read but not yet matched with the files that it names.
-#[derive(Debug)]
-pub(crate) struct SuiteFile {
-    /// The path as given.
-    pub(crate) path: PathBuf,
-    pub(crate) sha256: String,
-    pub(crate) entries: Vec<Entry>,
-}
 
 /// One `[[case]]` table, the defaults filled in.
 #[derive(Debug)]
@@ -93,32 +77,11 @@ const OPTIONS: [(&str, Kind); 16] = [
 /// Recorded inputs have their own numbers of sequences and steps.
 const SIZES: [&str; 2] = ["sequences", "timesteps"];
 
-impl SuiteFile {
-    /// Reads a suite file.
-    pub(crate) fn read(path: &Path) -> Result<SuiteFile, CliError> {
-        let failed = |source| CliError::File { doing: "reading", file: path.to_owned(), source };
-        let wrong = |problem| CliError::Suite { file: path.to_owned(), line: None, problem };
-        let length = std::fs::metadata(path).map_err(failed)?.len();
-        if length > LARGEST {
-            return Err(wrong(format!("{length} bytes: a suite has at most {LARGEST}")));
-        }
-        let bytes = std::fs::read(path).map_err(failed)?;
-        let sha256 = output::sha256(&bytes);
-        let text = String::from_utf8(bytes).map_err(|e| wrong(e.to_string()))?;
-        let entries = parse(&text).map_err(|wrong| CliError::Suite {
-            file: path.to_owned(),
-            line: Some(wrong.line),
-            problem: wrong.problem,
-        })?;
-        Ok(SuiteFile { path: path.to_owned(), sha256, entries })
-    }
-}
-
 /// What is wrong, and on which line.
 #[derive(Debug, PartialEq, Eq)]
-struct Wrong {
-    line: usize,
-    problem: String,
+pub(crate) struct Wrong {
+    pub(crate) line: usize,
+    pub(crate) problem: String,
 }
 
 /// A table's keys and values, taken out one by one, so that what is left is unknown.
@@ -129,7 +92,8 @@ struct Table<'t, 'i> {
     values: BTreeMap<&'t str, (usize, &'t Spanned<DeValue<'i>>)>,
 }
 
-fn parse(text: &str) -> Result<Vec<Entry>, Wrong> {
+/// Reads the text of a suite file: at least one case.
+pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, Wrong> {
     let document = DeTable::parse(text).map_err(|error| Wrong {
         line: error.span().map_or(1, |span| line_of(text, span)),
         problem: error.message().to_owned(),

@@ -10,7 +10,8 @@ use lanes::Choice;
 use report::document::Expected;
 use sha2::{Digest, Sha256};
 
-use super::file::{self, Entry, Pattern, SuiteFile};
+use super::file::{self, Entry, Pattern};
+use super::read::SuiteFile;
 use crate::args;
 use crate::error::CliError;
 use crate::shell;

@@ -190,8 +190,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::suite::file::SuiteFile;
     use crate::suite::plan::plan;
+    use crate::suite::read::SuiteFile;
 
     /// A suite of `n` cases on the CPU.
     fn cases(n: usize) -> Vec<Case> {

@@ -1,0 +1,16 @@
+#![no_main]
+
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+
+fuzz_target!(|input: &[u8]| {
+    hostile::targets::certificate(input);
+});
+
+// A plain certificate ends in a digest of all of it. One time in eight it is left wrong.
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let size = fuzzer_mutate(data, size, max_size);
+    if seed % 8 != 0 {
+        hostile::repair::certificate(&mut data[..size]);
+    }
+    size
+});
