@@ -47,7 +47,7 @@ impl Store {
     pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Store, CliError> {
         if disk.is_file(path)? && is_keras(disk, path)? {
             return match keras_file::decode(disk.read(path)?) {
-                Ok(file) => of_keras(disk, path, &file),
+                Ok(file) => of_keras(disk, path, file),
                 // HDF5 of another kind: what it holds is for a map to say.
                 Err(error) if matches!(error.problem(), keras_file::Problem::UnknownLayout { .. }) => {
                     of_hdf5(disk, path)
@@ -98,7 +98,10 @@ impl Store {
     pub(crate) fn sha256(&self, name: &str) -> Result<String, tf_checkpoint::Error> {
         match &self.values {
             Values::Checkpoint(checkpoint) => checkpoint.sha256(self.key(name)),
-            Values::Arrays(_) => Ok(self.read(name)?.sha256()),
+            // Not a copy that is only looked at.
+            Values::Arrays(arrays) => {
+                arrays.get(name).map_or_else(|| Ok(self.read(name)?.sha256()), |t| Ok(t.sha256()))
+            }
         }
     }
 }
@@ -345,9 +348,9 @@ impl Store {
 }
 
 /// A Keras file: a variable for every array of its LSTM layers.
-fn of_keras(disk: &Disk, path: &Path, file: &KerasFile) -> Result<Store, CliError> {
-    let mut notes = candidate::notes(file);
-    let major = candidate::keras_major(file, None, &mut notes);
+fn of_keras(disk: &Disk, path: &Path, file: KerasFile) -> Result<Store, CliError> {
+    let mut notes = candidate::notes(&file);
+    let major = candidate::keras_major(&file, None, &mut notes);
     // Legacy weights of tf.keras in TensorFlow 1.x say so, those of Keras before it by a version below 2.3.
     let version = file.keras_version.as_deref().unwrap_or_default();
     let is_old = version.contains("-tf") && version.starts_with("2.2")
@@ -356,16 +359,17 @@ fn of_keras(disk: &Disk, path: &Path, file: &KerasFile) -> Result<Store, CliErro
     let mut known = BTreeMap::new();
     // A layer goes by the name of its cell, or of the forward one of two.
     let is_pair = |layer: &Layer| matches!(layer.kind, LayerKind::Bidirectional { .. });
-    let pairs: BTreeSet<&str> = file.layers.iter().filter(|l| is_pair(l)).map(|l| l.name.as_str()).collect();
-    let feeds: BTreeMap<&str, &str> =
-        file.feeds.iter().map(|(above, below)| (above.as_str(), below.as_str())).collect();
+    let pairs: BTreeSet<String> = file.layers.iter().filter(|l| is_pair(l)).map(|l| l.name.clone()).collect();
+    let feeds: BTreeMap<String, String> = file.feeds.into_iter().collect();
     let reads = |name: &str| {
         let below = feeds.get(name)?;
-        Some(if pairs.contains(below) { format!("{below}/forward_layer") } else { (*below).to_owned() })
+        Some(if pairs.contains(below) { format!("{below}/forward_layer") } else { below.clone() })
     };
-    for layer in &file.layers {
-        let halves = match &layer.kind {
-            LayerKind::Lstm(lstm) => vec![(layer.name.clone(), lstm, None)],
+    // Each array is dropped when its tensor is made: all of them twice would be more memory than is promised.
+    for layer in file.layers {
+        let (reads, merge) = (reads(&layer.name), merge_mode(&layer.kind));
+        let halves = match layer.kind {
+            LayerKind::Lstm(lstm) => vec![(layer.name, lstm, None)],
             // Only written, never read.
             LayerKind::Dense { .. } | LayerKind::Residual(_) | LayerKind::Directions { .. } => continue,
             LayerKind::Bidirectional { forward, backward, .. } => vec![
@@ -375,21 +379,19 @@ fn of_keras(disk: &Disk, path: &Path, file: &KerasFile) -> Result<Store, CliErro
         };
         for (scope, lstm, half) in halves {
             let problem = |problem| CliError::Candidate { file: path.to_owned(), problem };
-            let facts = facts(lstm, half, major, is_old || lstm.stored == Stored::Keras1)
+            let facts = facts(&lstm, half, major, is_old || lstm.stored == Stored::Keras1)
                 .map_err(|p| problem(format!("layer {scope}: {p}")))?;
             let facts = Known {
-                merge: merge_mode(&layer.kind).filter(|_| half == Some(false)),
-                reads: reads(&layer.name).filter(|_| half != Some(true)),
+                merge: merge.filter(|_| half == Some(false)),
+                reads: reads.clone().filter(|_| half != Some(true)),
                 ..facts
             };
             known.insert(scope.clone(), facts);
-            for (role, array) in [
-                ("kernel", Some(&lstm.kernel)),
-                ("recurrent_kernel", Some(&lstm.recurrent_kernel)),
-                ("bias", lstm.bias.as_ref()),
-            ] {
+            for (role, array) in
+                [("kernel", Some(lstm.kernel)), ("recurrent_kernel", Some(lstm.recurrent_kernel)), ("bias", lstm.bias)]
+            {
                 let Some(array) = array else { continue };
-                let tensor = tensor(array).ok_or_else(|| problem(format!("layer {scope}: {role} is incomplete")))?;
+                let tensor = tensor(&array).ok_or_else(|| problem(format!("layer {scope}: {role} is incomplete")))?;
                 arrays.insert(format!("{scope}/{role}"), tensor);
             }
         }

@@ -136,8 +136,16 @@ pub(crate) fn content(
         CompressionMethod::Stored => stored_limit,
         _ => inflated_limit,
     };
-    // The declared size may lie: what counts is what comes out.
+    // The declared size may lie: what counts is what comes out. Where it does not, nothing is reserved in vain.
     let mut content = Vec::new();
+    if let Ok(declared) = usize::try_from(file.size().min(limit)) {
+        content.try_reserve_exact(declared).map_err(|_| Problem::TooLarge {
+            what: format!("zip member {name:?}"),
+            limit,
+            unit: "bytes, and memory ends before",
+            found: declared.to_string(),
+        })?;
+    }
     let read = match file.take(limit.saturating_add(1)).read_to_end(&mut content) {
         Ok(read) => read,
         Err(source) => return Err(Problem::ZipContent { member: name, source }),

@@ -308,7 +308,7 @@ fn decode_any(bytes: Vec<u8>) -> Result<KerasFile, Problem> {
         return decode_zip(bytes);
     }
     if safetensors::recognises(&bytes) {
-        let contents = naming::contents(safetensors::read(&bytes)?)?;
+        let contents = naming::contents(safetensors::read(&bytes)?, bytes.len())?;
         return Ok(keras_file(Format::Safetensors, None, contents));
     }
     if !Hdf5::recognises(&bytes) {
@@ -350,7 +350,7 @@ fn decode_zip(bytes: Vec<u8>) -> Result<KerasFile, Problem> {
     if npz::recognises(&zip) {
         let tensors = npz::read(&mut zip, length)?;
         drop(bytes);
-        return Ok(keras_file(Format::Npz, None, naming::contents(tensors)?));
+        return Ok(keras_file(Format::Npz, None, naming::contents(tensors, length)?));
     }
     let archive = archive::unpack(&mut zip, length)?;
     drop(bytes);

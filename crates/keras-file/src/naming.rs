@@ -5,6 +5,7 @@ mod order;
 
 use std::collections::HashMap;
 
+use crate::archive;
 use crate::error::Problem;
 use crate::graph::Weighted;
 use crate::layer::{Array, Contents, LayerKind, Lstm, OtherArray, OtherLayer, Stored};
@@ -14,6 +15,8 @@ const KERNEL: &str = "kernel";
 const RECURRENT: &str = "recurrent_kernel";
 const BIAS: &str = "bias";
 const ROLES: [&str; 3] = [KERNEL, RECURRENT, BIAS];
+/// By how much arrays may be larger in memory than their file.
+const MAX_GROWTH: u64 = 64 << 20;
 /// The layer of arrays that are named without one.
 const ONLY_LAYER: &str = "lstm";
 
@@ -35,10 +38,12 @@ struct Found {
     kind: LayerKind,
 }
 
-/// Sorts arrays, in the order of the file, into layers.
-pub(crate) fn contents(tensors: Vec<Tensor<'_>>) -> Result<Contents, Problem> {
+/// Sorts arrays, in the order of a file of `length` bytes, into layers.
+pub(crate) fn contents(tensors: Vec<Tensor<'_>>, length: usize) -> Result<Contents, Problem> {
     let mut contents = Contents::default();
     let (positional, named): (Vec<_>, Vec<_>) = tensors.into_iter().partition(|t| position(&t.name).is_some());
+    let of_an_lstm = named.iter().filter(|t| ROLES.contains(&path(&t.name).1.as_str())).chain(&positional);
+    check_growth(of_an_lstm, archive::size(length))?;
     // What sorts arrays by name has lost their order; any other order is the model's.
     let sorted = named.iter().map(|t| t.name.as_str()).filter(|n| ROLES.contains(&path(n).1.as_str())).is_sorted();
     let mut lstms = Vec::new();
@@ -64,6 +69,19 @@ pub(crate) fn contents(tensors: Vec<Tensor<'_>>) -> Result<Contents, Problem> {
     by_position(positional, &mut contents)?;
     contents.order_unknown |= named > 0 && contents.layers.len() > named;
     Ok(contents)
+}
+
+/// Half floats are twice as large in memory, as float32: together these take little more than their file of `length`
+/// bytes.
+fn check_growth<'a>(arrays: impl Iterator<Item = &'a Tensor<'a>>, length: u64) -> Result<(), Problem> {
+    let limit = length.saturating_add(MAX_GROWTH);
+    let count = |t: &Tensor<'_>| t.bytes.len().checked_div(t.element.width()?);
+    let bytes = |t| archive::size(count(t).unwrap_or(0)).saturating_mul(4);
+    if arrays.map(bytes).fold(0, u64::saturating_add) <= limit {
+        return Ok(());
+    }
+    let what = "all arrays together, as float32".to_owned();
+    Err(Problem::TooLarge { what, limit, unit: "bytes", found: "more".to_owned() })
 }
 
 /// The parts of an array's name before the last, and the last. `:0` is TensorFlow's, and no part of it.

@@ -68,51 +68,72 @@ impl Tensor<'_> {
             return Err(self.refuse("float16, bfloat16, float32 or float64 elements", self.element.name()));
         };
         let mut data = Vec::new();
-        let lossy = floats(*dtype, self.big_endian, &self.row_major(width(*dtype)), &mut data);
+        data.reserve_exact(self.bytes.len().checked_div(width(*dtype)).unwrap_or(0));
+        let mut lossy = false;
+        self.row_major(width(*dtype), |piece| lossy |= floats(*dtype, self.big_endian, piece, &mut data));
         Ok(Array { shape: self.shape.clone(), data, stored_as: *dtype, lossy })
     }
 
     /// The elements as numbers, without loss.
     pub(crate) fn values(&self) -> Result<Vec<f64>, Problem> {
-        let bytes = self.row_major(self.element.width().unwrap_or(1));
+        let width = self.element.width().unwrap_or(1);
+        let mut values = Vec::new();
+        values.reserve_exact(self.bytes.len().checked_div(width).unwrap_or(0));
+        let mut appended = Ok(());
+        self.row_major(width, |piece| {
+            if appended.is_ok() {
+                appended = self.append(piece, &mut values);
+            }
+        });
+        appended.map(|()| values)
+    }
+
+    /// Appends the elements of `bytes` as numbers.
+    fn append(&self, bytes: &[u8], values: &mut Vec<f64>) -> Result<(), Problem> {
         let big = self.big_endian;
-        let values = match &self.element {
-            Element::Float(Dtype::Float16) => elements(&bytes, big).map(|e| f64::from(f16::from_le_bytes(e))).collect(),
+        match &self.element {
+            Element::Float(Dtype::Float16) => {
+                values.extend(elements(bytes, big).map(|e| f64::from(f16::from_le_bytes(e))));
+            }
             Element::Float(Dtype::BFloat16) => {
-                elements(&bytes, big).map(|e| f64::from(bf16::from_le_bytes(e))).collect()
+                values.extend(elements(bytes, big).map(|e| f64::from(bf16::from_le_bytes(e))));
             }
-            Element::Float(Dtype::Float32) => elements(&bytes, big).map(|e| f64::from(f32::from_le_bytes(e))).collect(),
-            Element::Float(Dtype::Float64) => elements(&bytes, big).map(f64::from_le_bytes).collect(),
-            Element::Signed(1) => elements(&bytes, big).map(|e| f64::from(i8::from_le_bytes(e))).collect(),
-            Element::Signed(2) => elements(&bytes, big).map(|e| f64::from(i16::from_le_bytes(e))).collect(),
-            Element::Signed(4) => elements(&bytes, big).map(|e| f64::from(i32::from_le_bytes(e))).collect(),
+            Element::Float(Dtype::Float32) => {
+                values.extend(elements(bytes, big).map(|e| f64::from(f32::from_le_bytes(e))));
+            }
+            Element::Float(Dtype::Float64) => values.extend(elements(bytes, big).map(f64::from_le_bytes)),
+            Element::Signed(1) => values.extend(elements(bytes, big).map(|e| f64::from(i8::from_le_bytes(e)))),
+            Element::Signed(2) => values.extend(elements(bytes, big).map(|e| f64::from(i16::from_le_bytes(e)))),
+            Element::Signed(4) => values.extend(elements(bytes, big).map(|e| f64::from(i32::from_le_bytes(e)))),
             Element::Signed(8) => {
-                let values: Result<_, _> = elements(&bytes, big).map(|e| exact(i64::from_le_bytes(e).into())).collect();
-                values.map_err(|n| self.refuse(INTEGERS, n))?
+                for e in elements(bytes, big) {
+                    values.push(exact(i64::from_le_bytes(e).into()).map_err(|n| self.refuse(INTEGERS, n))?);
+                }
             }
-            Element::Unsigned(1) => bytes.iter().map(|n| f64::from(*n)).collect(),
-            Element::Unsigned(2) => elements(&bytes, big).map(|e| f64::from(u16::from_le_bytes(e))).collect(),
-            Element::Unsigned(4) => elements(&bytes, big).map(|e| f64::from(u32::from_le_bytes(e))).collect(),
+            Element::Unsigned(1) => values.extend(bytes.iter().map(|n| f64::from(*n))),
+            Element::Unsigned(2) => values.extend(elements(bytes, big).map(|e| f64::from(u16::from_le_bytes(e)))),
+            Element::Unsigned(4) => values.extend(elements(bytes, big).map(|e| f64::from(u32::from_le_bytes(e)))),
             Element::Unsigned(8) => {
-                let values: Result<_, _> = elements(&bytes, big).map(|e| exact(u64::from_le_bytes(e).into())).collect();
-                values.map_err(|n| self.refuse(INTEGERS, n))?
+                for e in elements(bytes, big) {
+                    values.push(exact(u64::from_le_bytes(e).into()).map_err(|n| self.refuse(INTEGERS, n))?);
+                }
             }
-            Element::Bool => bytes.iter().map(|b| f64::from(u8::from(*b != 0))).collect(),
+            Element::Bool => values.extend(bytes.iter().map(|b| f64::from(u8::from(*b != 0)))),
             Element::Signed(_) | Element::Unsigned(_) | Element::Other(_) => {
                 return Err(self.refuse("float, integer or bool elements", self.element.name()));
             }
-        };
-        Ok(values)
+        }
+        Ok(())
     }
 
     fn refuse(&self, expected: &str, found: String) -> Problem {
         Problem::Array { array: self.name.clone(), expected: expected.to_owned(), found }
     }
 
-    /// The bytes with the last axis fastest.
-    fn row_major(&self, width: usize) -> Cow<'_, [u8]> {
+    /// Shows the bytes with the last axis fastest to `each`, in pieces of whole elements.
+    fn row_major(&self, width: usize, mut each: impl FnMut(&[u8])) {
         if !self.fortran || self.shape.len() < 2 {
-            return Cow::Borrowed(&self.bytes);
+            return each(&self.bytes);
         }
         // Of each axis: extent, distance in the file, and where this element is.
         let mut axes = Vec::with_capacity(self.shape.len());
@@ -121,11 +142,17 @@ impl Tensor<'_> {
             axes.push((*extent, stride, 0usize));
             stride = stride.saturating_mul(*extent);
         }
-        let mut out = Vec::with_capacity(self.bytes.len());
-        let mut at = 0usize;
-        while out.len() < self.bytes.len() {
+        // A copy of the whole array would be one too many.
+        let mut piece = Vec::with_capacity(PIECE);
+        let (mut left, mut at) = (self.bytes.len(), 0usize);
+        while left > 0 {
             let Some(element) = self.bytes.get(at..).and_then(|rest| rest.get(..width)) else { break };
-            out.extend_from_slice(element);
+            piece.extend_from_slice(element);
+            left = left.saturating_sub(width);
+            if piece.len().saturating_add(width) > PIECE {
+                each(&piece);
+                piece.clear();
+            }
             for (extent, stride, index) in axes.iter_mut().rev() {
                 *index = index.saturating_add(1);
                 at = at.saturating_add(*stride);
@@ -136,9 +163,12 @@ impl Tensor<'_> {
                 *index = 0;
             }
         }
-        Cow::Owned(out)
+        each(&piece);
     }
 }
+
+/// Bytes of an array in another order that are handed on at a time.
+const PIECE: usize = 64 << 10;
 
 const EXACT: u64 = 1 << 53;
 const INTEGERS: &str = "integers of at most 2^53, which float64 holds exactly,";

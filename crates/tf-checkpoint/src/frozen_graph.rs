@@ -40,6 +40,8 @@ struct Constant {
     /// Where its `TensorProto` is in the file.
     offset: u64,
     size: usize,
+    /// Where all of its elements are, if they lie in the file as they do in memory.
+    elements: Option<(u64, usize)>,
 }
 
 /// What a file that is a protocol buffer message seems to be.
@@ -111,7 +113,9 @@ impl FrozenGraph {
             position(bytes, value).ok_or_else(|| wrong("a constant inside the file", "other bytes".to_owned()))?;
         let weight =
             !shape.is_empty() && matches!(dtype, DType::Float16 | DType::BFloat16 | DType::Float32 | DType::Float64);
-        let constant = Constant { dtype, shape, offset: place, size: value.len() };
+        let elements = tensor_proto::content(value).filter(|content| content.len() == unpacked);
+        let elements = elements.and_then(|content| Some((position(bytes, content)?, content.len())));
+        let constant = Constant { dtype, shape, offset: place, size: value.len(), elements };
         if self.constants.insert(name.to_owned(), constant).is_some() {
             return Err(self.wrong(&shown, "one constant of each name", "two".to_owned()));
         }
@@ -134,6 +138,11 @@ impl FrozenGraph {
     /// Reads the constant `name`; `None` if there is none.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Tensor>, Error> {
         let Some(constant) = self.constants.get(name) else { return Ok(None) };
+        if let Some((offset, size)) = constant.elements {
+            // Without a copy of the message, which is as large again.
+            let bytes = self.source.read(offset, size)?;
+            return Ok(Tensor::fixed(constant.dtype, constant.shape.clone(), bytes));
+        }
         let bytes = self.source.read(constant.offset, constant.size)?;
         let tensor = tensor_proto::decode(&bytes, Missing::Repeat(REPEATED))
             .map_err(|e| self.wrong(name, "a constant with the values of its shape", e.to_string()))?;

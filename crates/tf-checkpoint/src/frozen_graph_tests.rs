@@ -145,6 +145,30 @@ fn broken_constants_are_refused() {
     assert!(error("m.pb", &twice.encode_to_vec()).contains("one constant of each name"));
 }
 
+/// The graph says nothing of a weight but that it is there; how its elements are stored makes no difference.
+#[test]
+fn large_weights_are_read_and_left_out_of_the_graph() {
+    let values: Vec<f32> = (0..(2 << 20)).map(|n| n as f32).collect();
+    for tag in [4, 5] {
+        let mut big = constant("big", tensor(1, &[2 << 20], &field(tag, &floats(&values))));
+        big.input.push("^x".to_owned());
+        big.attr.insert("dtype".to_owned(), AttrValue { r#type: Some(1), ..AttrValue::default() });
+        let mut all = right();
+        all.node.push(big);
+        let (_dir, checkpoint) = open("m.pb", &all.encode_to_vec());
+        let checkpoint = checkpoint.unwrap();
+        assert_eq!(checkpoint.read("big").unwrap().to_f32().unwrap(), values);
+        let graph = checkpoint.graph().unwrap().unwrap();
+        let node = graph.node("big").unwrap();
+        assert_eq!((node.op.as_str(), &node.inputs[..]), ("Const", &["^x".to_owned()][..]));
+        let expected = [("dtype", crate::Attr::Type(DType::Float32)), ("value", crate::Attr::Other)];
+        assert_eq!(node.attrs, expected.map(|(key, attr)| (key.to_owned(), attr)).into());
+        // Cut off in the middle of the weight, or with bytes of no field at the end.
+        let whole = all.encode_to_vec();
+        assert!(open("m.pb", &whole[..whole.len() - (1 << 20)]).1.is_err());
+    }
+}
+
 #[test]
 fn a_file_that_changes_is_refused() {
     let (dir, checkpoint) = open("m.pb", &right().encode_to_vec());

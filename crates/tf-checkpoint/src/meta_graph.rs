@@ -10,7 +10,7 @@ use crate::proto::{
     AttrValue, Collection, FunctionDef, ListValue, MetaGraph, NodeDef, OpDef, TensorShape, VariableDef,
 };
 use crate::tensor_proto::{Missing, decode};
-use crate::wire::{Fields, Malformed, Value, count, without};
+use crate::wire::{Fields, Malformed, Value, count, pieces, put_bytes, without};
 use crate::{DType, Error, Tensor};
 
 /// A constant that repeats one value is unpacked up to this many bytes, and becomes [`Attr::Other`] beyond.
@@ -337,7 +337,7 @@ impl Converter<'_> {
             };
             self.spend(needed)?;
         }
-        let node = NodeDef::decode(bytes).map_err(|e| message(self.path, "NodeDef", e))?;
+        let node = node_def(bytes).map_err(|e| message(self.path, "NodeDef", e))?;
         let NodeDef { name, op, input: mut inputs, attr } = node;
         inputs.shrink_to_fit();
         if name.is_empty() || op.is_empty() {
@@ -390,6 +390,42 @@ impl Converter<'_> {
         self.left = self.left.saturating_sub(memory.saturating_sub(message.len()));
         Attr::Tensor(tensor)
     }
+}
+
+/// Decodes a node. A weight in it would only be left out later, and is not copied first.
+fn node_def(bytes: &[u8]) -> Result<NodeDef, prost::DecodeError> {
+    if bytes.len() <= WEIGHT {
+        return NodeDef::decode(bytes);
+    }
+    let mut node = NodeDef::default();
+    let mut rest = bytes;
+    for piece in pieces(bytes) {
+        let Ok((tag, value, field)) = piece else { break };
+        rest = rest.get(field.len()..).unwrap_or_default();
+        match value {
+            Value::Bytes(attribute) if tag == 5 && attribute.len() > WEIGHT => match without_weight(attribute) {
+                Some(light) => node.merge(light.as_slice())?,
+                None => node.merge(field)?,
+            },
+            _ => node.merge(field)?,
+        }
+    }
+    // What is malformed, the decoder says best.
+    node.merge(rest)?;
+    Ok(node)
+}
+
+/// The field of an attribute that is a weight, without the tensor; `None` if it is no weight.
+fn without_weight(attribute: &[u8]) -> Option<Vec<u8>> {
+    let values = || messages(attribute, 2).flatten();
+    let is_weight = values().flat_map(|value| messages(value, 8).flatten()).any(|tensor| tensor.len() > WEIGHT);
+    let mut light = without(attribute, 2).filter(|_| is_weight)?;
+    for value in values() {
+        put_bytes(2, &without(value, 8)?, &mut light);
+    }
+    let mut field = Vec::new();
+    put_bytes(5, &light, &mut field);
+    Some(field)
 }
 
 fn shape(shape: &TensorShape) -> Attr {

@@ -56,6 +56,17 @@ pub(crate) fn head(message: &[u8]) -> Result<(DType, Vec<usize>), Problem> {
     Ok((dtype, shape))
 }
 
+/// The field of a `TensorProto` that holds all elements as they lie in memory; `None` if it has none, or no end.
+pub(crate) fn content(message: &[u8]) -> Option<&[u8]> {
+    let mut content = None;
+    for field in Fields::new(message) {
+        if let (4, Value::Bytes(b)) = field.ok()? {
+            content = Some(b).filter(|b| !b.is_empty());
+        }
+    }
+    content
+}
+
 /// Decodes the values of a `TensorProto` as a tensor of a type and shape that are known from elsewhere.
 pub(crate) fn decode_as(message: &[u8], dtype: DType, shape: Vec<usize>, missing: Missing) -> Result<Tensor, Problem> {
     let elements = element_count(&shape).ok_or(Problem::Shape)?;

@@ -65,18 +65,34 @@ pub(crate) fn count(message: &[u8], path: &[u32]) -> usize {
     Fields::new(message).map(below).fold(0, usize::saturating_add)
 }
 
+/// The fields of a message in file order, each with all of its bytes; stops after the first [`Malformed`].
+pub(crate) fn pieces(message: &[u8]) -> impl Iterator<Item = Result<(u32, Value<'_>, &[u8]), Malformed>> {
+    let mut rest = Fields::new(message);
+    std::iter::from_fn(move || {
+        let before = rest.0;
+        let field = rest.next()?;
+        let length = before.len().saturating_sub(rest.0.len());
+        Some(field.map(|(tag, value)| (tag, value, before.get(..length).unwrap_or_default())))
+    })
+}
+
 /// A copy of a message without the fields of this tag; `None` if it is malformed.
 pub(crate) fn without(message: &[u8], tag: u32) -> Option<Vec<u8>> {
     let mut kept = Vec::new();
-    let mut rest = Fields::new(message);
-    loop {
-        let before = rest.0;
-        let Some(field) = rest.next() else { return Some(kept) };
-        let (t, _) = field.ok()?;
+    for piece in pieces(message) {
+        let (t, _, bytes) = piece.ok()?;
         if t != tag {
-            kept.extend_from_slice(before.get(..before.len().checked_sub(rest.0.len())?)?);
+            kept.extend_from_slice(bytes);
         }
     }
+    Some(kept)
+}
+
+/// Appends a field of bytes.
+pub(crate) fn put_bytes(tag: u32, content: &[u8], out: &mut Vec<u8>) {
+    put_varint(u64::from(tag) << 3 | 2, out);
+    put_varint(u64::try_from(content.len()).unwrap_or(u64::MAX), out);
+    out.extend_from_slice(content);
 }
 
 /// Takes a varint off the front of `input`; `None` if it is cut off or does not fit 64 bits.

@@ -1,7 +1,5 @@
 //! V2 checkpoints: right ones, and what makes them wrong.
 
-use std::path::Path;
-
 use crate::table::{masked, table};
 use crate::wire::{bytes, fixed32, number, shape, slice, slice_key};
 
@@ -170,10 +168,4 @@ pub fn split(input: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The inverse of [`split`].
 pub fn join(index: &[u8], data: &[u8]) -> Vec<u8> {
     [&(index.len() as u32).to_le_bytes(), index, data].concat()
-}
-
-/// Writes a checkpoint `model.ckpt` into a folder.
-pub(crate) fn write(folder: &Path, index: &[u8], data: &[u8]) {
-    std::fs::write(folder.join(INDEX), index).expect("the index is written");
-    std::fs::write(folder.join(DATA), data).expect("the data is written");
 }
