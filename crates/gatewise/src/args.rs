@@ -61,7 +61,7 @@ impl Command {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Inspect {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -72,7 +72,7 @@ pub(crate) struct Inspect {
     pub(crate) look: Look,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Convert {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -94,7 +94,7 @@ pub(crate) struct Convert {
     pub(crate) display: Display,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -119,7 +119,7 @@ pub(crate) struct Verify {
     /// Seed of the inputs: the same numbers on every device.
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Comparison")]
     pub(crate) seed: u64,
-    /// Memory to stay below, such as 512MiB or 4GiB. Runs of more than 64 sequences that need more go through the lanes
+    /// Memory to stay below, such as 512MiB or 4GiB; half of what is free if that is less. Runs of more than 64 sequences that need more go through the lanes
     /// in chunks, and a sample of them is judged, with those in which the lanes are furthest apart.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = memory, conflicts_with = "inputs", help_heading = "Comparison")]
     pub(crate) memory: u64,
@@ -145,20 +145,20 @@ pub(crate) struct Verify {
     pub(crate) display: Display,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Devices {
     #[command(flatten)]
     pub(crate) display: Display,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Completions {
     /// The shell.
     #[arg(value_name = "SHELL")]
     pub(crate) shell: clap_complete::Shell,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Man {
     /// A folder for the pages of all commands, made if it is not there; without it, the main page goes to stdout.
     #[arg(value_name = "DIR")]
@@ -166,7 +166,7 @@ pub(crate) struct Man {
 }
 
 /// Which LSTMs of which checkpoint.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Source {
     /// A V2 prefix (model.ckpt-1000) or any of its files, a V1 file, a folder with a `checkpoint` file, a SavedModel, a
     /// frozen graph (.pb), or a Keras file.
@@ -181,7 +181,7 @@ pub(crate) struct Source {
 }
 
 /// What the files cannot say.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What the files cannot say")]
 pub(crate) struct Facts {
     /// Forget bias added at run time; against what the graph says it is an error.
@@ -205,7 +205,7 @@ pub(crate) struct Facts {
 }
 
 /// How results are shown.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Display")]
 pub(crate) struct Display {
     /// For reading, or one JSON document.
@@ -216,7 +216,7 @@ pub(crate) struct Display {
 }
 
 /// How much is shown, and in which colours.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Display")]
 pub(crate) struct Look {
     /// Show the verdict alone, and nothing on stderr but errors.
@@ -378,8 +378,10 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 /// What `--memory` is where nothing is said: 1 GiB.
 pub(crate) const DEFAULT_MEMORY: u64 = 1 << 30;
+/// Less than this it cannot be: the program and a graphics driver take about as much by themselves.
+pub(crate) const LEAST_MEMORY: u64 = 128 << 20;
 
-/// A number of bytes, at least 128 MiB: the program and a graphics driver take about as much by themselves.
+/// A number of bytes, at least 128 MiB.
 fn memory(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 7] = [
         ("KiB", 1 << 10),
@@ -394,7 +396,7 @@ fn memory(text: &str) -> Result<u64, String> {
         UNITS.into_iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit))).unwrap_or((text, 1));
     let bytes = number.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
     match bytes {
-        Some(bytes) if bytes >= 128 << 20 => Ok(bytes),
+        Some(bytes) if bytes >= LEAST_MEMORY => Ok(bytes),
         Some(_) => Err("expected at least 128MiB".to_owned()),
         None => Err("expected a whole number with B, KiB, MiB, GiB or TiB, such as 512MiB".to_owned()),
     }

@@ -76,6 +76,8 @@ pub(crate) enum CliError {
     File { doing: &'static str, file: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Device(#[from] lanes::DeviceError),
+    #[error("the run takes about {} MiB of memory, and {} are free\nhint: take fewer --timesteps or --sequences, or fewer LSTMs at a time (--lstm)", .needed >> 20, .free >> 20)]
+    Memory { needed: u64, free: u64 },
     #[error("writing results to stdout")]
     Stdout(#[source] std::io::Error),
 }

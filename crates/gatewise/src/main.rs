@@ -21,6 +21,7 @@ mod error;
 mod exit;
 #[cfg(test)]
 mod faulty_disk_tests;
+mod free_memory;
 mod inspect;
 mod interrupt;
 mod into;

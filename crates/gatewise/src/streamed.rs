@@ -8,6 +8,8 @@ use report::document;
 use crate::args;
 use crate::candidate::Candidate;
 use crate::comparison::{self, subject_of};
+use crate::error::CliError;
+use crate::free_memory;
 use crate::progress::Progress;
 use crate::source::Subject;
 
@@ -19,17 +21,30 @@ pub(crate) fn spec(args: &args::Verify) -> InputSpec {
     InputSpec { sequences: args.sequences, timesteps: args.timesteps, seed: args.seed }
 }
 
+/// The same run in the memory that it may have: what was asked for, or half of what is free if that is less. Whatever is
+/// said of the run afterwards says so too.
+pub(crate) fn sized(args: &args::Verify) -> args::Verify {
+    let half = free_memory::free().map_or(u64::MAX, |free| free / 2);
+    args::Verify { memory: args.memory.min(half.max(args::LEAST_MEMORY)), ..args.clone() }
+}
+
 /// Whether the run is more than `--memory` holds.
-pub(crate) fn applies(args: &args::Verify, subjects: &[Subject], candidates: &[Candidate]) -> bool {
-    if args.inputs.is_some() || args.sequences <= ALWAYS_WHOLE {
-        return false;
+///
+/// # Errors
+/// If the least that must be judged at once does not fit into what is free.
+pub(crate) fn applies(args: &args::Verify, subjects: &[Subject], candidates: &[Candidate]) -> Result<bool, CliError> {
+    if args.inputs.is_some() {
+        return Ok(false);
     }
     let spec = spec(args);
-    let bytes = subjects.iter().zip(candidates).map(|(subject, candidate)| {
-        let per_sequence = streaming::judged_bytes_per_sequence(&subject_of(subject, candidate), spec);
-        per_sequence.saturating_mul(spec.sequences as u64)
-    });
-    bytes.max().unwrap_or(0) > args.memory / 2
+    let of_network = |(subject, candidate): (&Subject, &Candidate)| {
+        streaming::judged_bytes_per_sequence(&subject_of(subject, candidate), spec)
+    };
+    let per_sequence = subjects.iter().zip(candidates).map(of_network).max().unwrap_or(0);
+    let whole = per_sequence.saturating_mul(spec.sequences as u64);
+    let streams = args.sequences > ALWAYS_WHOLE && whole > args.memory / 2;
+    free_memory::check(if streams { per_sequence } else { whole })?;
+    Ok(streams)
 }
 
 /// What a streamed run found of all networks.

@@ -43,7 +43,8 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     let evidence = &args.evidence;
     let key = evidence.sign.as_deref().map(certificate::private_key).transpose()?;
     evidence.bundle.as_deref().map_or(Ok(()), bundle::refuse_existing)?;
-    let judged = judge(args)?;
+    let args = &streamed::sized(args);
+    let judged = judge_sized(args)?;
     if let Some(path) = &args.report {
         output::write_whole(path, report::html(&judged.document, &command_line()).as_bytes())?;
     }
@@ -65,8 +66,12 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     Ok(verdict.into())
 }
 
-/// Verifies without showing anything but progress: one case of a suite, or the whole of `gatewise verify`.
+/// Verifies without showing anything but progress: one case of a suite, or what is repeated.
 pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
+    judge_sized(&streamed::sized(args))
+}
+
+fn judge_sized(args: &args::Verify) -> Result<Judged, CliError> {
     let quiet = args.display.look.quiet;
     let opened = source::find(&args.source, Some(&args.facts))?;
     // Without a candidate there must be a right conversion; with one, the truth is run whatever it is.
@@ -109,7 +114,7 @@ pub(crate) fn judge(args: &args::Verify) -> Result<Judged, CliError> {
         eprintln!("note: {} is a software adapter: it runs on the CPU", report::printable(&device.info().name));
     }
     let check = SelfCheck::run(&device, &comparison::functions(&subjects, &candidates));
-    let streams = streamed::applies(args, &subjects, &candidates);
+    let streams = streamed::applies(args, &subjects, &candidates)?;
     let check = if streams { check.and_kernels(&device) } else { check };
     let (tf1, keras) = (Tf1FusedLstm::new(device.clone()), KerasLstm::new(device.clone()));
     let lanes = Lanes { tf1: &tf1, keras: &keras };

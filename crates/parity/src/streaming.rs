@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::apart::StepApart;
 use crate::bound::ActivationBudget;
 use crate::inputs::{self, InputSpec};
+use crate::lane::LaneError;
 use crate::merge;
 use crate::random::Stream;
 use crate::screen::Screen;
@@ -110,14 +111,23 @@ impl Streaming<'_> {
     fn screen(&self, progress: &dyn Fn(usize, &str)) -> Result<Vec<Vec<StepApart>>, String> {
         let Subject { truth, candidate, .. } = self.subject;
         let bytes = self.screen.bytes_per_sequence(truth, candidate, self.spec);
-        let chunk = self.at_a_time(bytes).min(LARGEST_CHUNK);
+        let mut chunk = self.at_a_time(bytes).min(LARGEST_CHUNK);
         let cells = truth.cells().len();
         let mut all = vec![vec![StepApart::default(); self.spec.timesteps]; cells];
         let mut first = 0;
         while first < self.spec.sequences {
             progress(first, "lanes against each other");
             let end = (first + chunk).min(self.spec.sequences);
-            let found = self.screen.screen(truth, candidate, self.spec, first..end).map_err(|e| e.to_string())?;
+            let found = match self.screen.screen(truth, candidate, self.spec, first..end) {
+                Ok(found) => found,
+                // As likely as not it is out of memory, which half as many may not be.
+                Err(LaneError::Device { .. } | LaneError::Panicked { .. }) if end - first > 1 => {
+                    chunk = (end - first) / 2;
+                    continue;
+                }
+                Err(error @ LaneError::Shape { .. }) => return Err(error.to_string()),
+                Err(error) => return Err(format!("not even one sequence at a time: {error}")),
+            };
             if found.len() != cells || found.iter().any(|steps| steps.len() != self.spec.timesteps) {
                 return Err("the screened lanes gave missing or misshapen results".to_owned());
             }

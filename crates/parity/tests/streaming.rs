@@ -261,3 +261,55 @@ fn more_sequences_than_can_be_numbered_are_refused() {
 fn nothing_at_all_is_no_pass() {
     assert_eq!(Streamed::default().conclude(&[]).0, Verdict::Inconclusive);
 }
+
+/// A device that has room for so many sequences at a time.
+struct Room {
+    sequences: usize,
+    /// The sizes of the pieces that it was asked for.
+    asked: Mutex<Vec<usize>>,
+}
+
+impl Room {
+    fn of(sequences: usize) -> Room {
+        Room { sequences, asked: Mutex::new(vec![]) }
+    }
+}
+
+impl Screen for Room {
+    fn bytes_per_sequence(&self, _: &Network<Tf1Cell>, _: &Network<KerasCell>, _: InputSpec) -> u64 {
+        1
+    }
+
+    fn screen(
+        &self,
+        truth: &Network<Tf1Cell>,
+        candidate: &Network<KerasCell>,
+        spec: InputSpec,
+        sequences: Range<usize>,
+    ) -> Result<Vec<Vec<StepApart>>, LaneError> {
+        self.asked.lock().unwrap().push(sequences.len());
+        if sequences.len() > self.sequences {
+            let (lane, device) = ("lane".to_owned(), "device".to_owned());
+            return Err(LaneError::Device { lane, device, message: "out of memory".to_owned() });
+        }
+        HostScreen { lanes: Lanes { tf1: &Plain, keras: &Plain } }.screen(truth, candidate, spec, sequences)
+    }
+}
+
+#[test]
+fn a_device_out_of_memory_gets_smaller_pieces() {
+    let room = Room::of(300);
+    let streamed = run_with(&Plain, Some(&room), SPEC, 1 << 30);
+    assert_eq!(streamed.conclude(&[]), (Verdict::Pass, vec![]));
+    assert_eq!(room.asked.lock().unwrap()[..4], [2000, 1000, 500, 250]);
+    assert_eq!(streamed.screened, run_with(&Plain, None, SPEC, 1 << 30).screened, "the pieces make no difference");
+}
+
+#[test]
+fn a_device_without_room_for_one_sequence_says_so_and_nothing_passes() {
+    let room = Room::of(0);
+    let (verdict, reasons) = run_with(&Plain, Some(&room), SPEC, 1 << 30).conclude(&[]);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reasons.iter().any(|r| r.text.contains("not even one sequence at a time: lane on device: out of memory")));
+    assert!(room.asked.lock().unwrap().len() < 20);
+}

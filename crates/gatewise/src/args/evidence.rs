@@ -9,7 +9,7 @@ use lanes::Choice;
 use super::{Display, Verify};
 
 /// What others can check or repeat.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Evidence")]
 pub(crate) struct Evidence {
     /// Also write what was compared and found as a certificate, which `gatewise check` verifies.
@@ -29,7 +29,7 @@ pub(crate) struct Evidence {
 }
 
 /// `verify --bundle DIR` without a checkpoint: repeat what a folder holds.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Replay {
     #[arg(long, value_name = "DIR")]
     pub(crate) bundle: PathBuf,
@@ -37,7 +37,7 @@ pub(crate) struct Replay {
     pub(crate) display: Display,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Check {
     /// The certificate.
     #[arg(value_name = "CERTIFICATE")]
