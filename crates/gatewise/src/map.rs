@@ -1,6 +1,7 @@
 //! The map file: which variables make which LSTM, and which Keras layer it goes to, where names do not say it.
 
 mod format;
+mod printable;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -227,8 +228,9 @@ fn describe<'a>(
 
 /// A map as text, with what a reader needs to know above it.
 pub(crate) fn render(map: &Map, checkpoint: &Path) -> Result<String, CliError> {
-    let body = toml::to_string(map)
-        .map_err(|e| CliError::Map { file: PathBuf::from("the template"), problem: e.to_string() })?;
+    let wrong = |problem| CliError::Map { file: PathBuf::from("the template"), problem };
+    let body = toml::to_string(map).map_err(|e| wrong(e.to_string()))?;
+    let body = printable::printable(body).map_err(|e| wrong(e.to_string()))?;
     Ok(format!(
         "# Map of {}, for --map: change what is wrong, leave out what is not wanted.\n\
          # [[lstm]]: variables of one cell, and the Keras layer it goes to (\"bidirectional/forward\" is half a layer).\n\

@@ -173,6 +173,13 @@ pub enum Problem {
         name: String,
     },
 
+    /// A layer or an array has a name that could forge a line of whatever it is printed in.
+    #[error("expected names on one line, found {name:?}; no program is known to write such a file")]
+    Name {
+        /// The name.
+        name: String,
+    },
+
     /// The file ends before its HDF5 content does.
     #[error("expected {expected} bytes of HDF5, found {found}; the file is cut off, copy it again")]
     Truncated {

@@ -191,6 +191,9 @@ impl<'a> Node<'a> {
     fn listed(&self, names: Result<Vec<String>, hdf5_pure::Error>) -> Result<Vec<String>, Problem> {
         let names = names.map_err(self.failed(""))?;
         self.hdf5.spend(names.len())?;
+        if let Some(name) = names.iter().find(|n| n.contains('\n')) {
+            return Err(Problem::Name { name: name.clone() });
+        }
         match names.iter().find(|n| n.is_empty() || *n == "." || n.contains('/')) {
             Some(name) => Err(Problem::LinkName { group: self.path().to_owned(), name: name.clone() }),
             None => Ok(names),

@@ -139,7 +139,7 @@ pub fn read(path: &Path) -> Result<KerasFile, Error> {
 /// If the bytes are no Keras file, are damaged, or hold LSTM arrays that do not fit together. Layers of other kinds are no error, nor are values that are not finite. Of the bare arrays of `.npz`
 /// and `.safetensors` nothing is checked but that an LSTM has both kernels, each once, and of floats.
 pub fn decode(bytes: Vec<u8>) -> Result<KerasFile, Error> {
-    decode_any(bytes).map_err(Error::decoding)
+    decode_any(bytes).and_then(on_one_line).map_err(Error::decoding)
 }
 
 /// Encodes chains of layers as a file in memory: the same layers give the same bytes. A model is for Keras 2 and 3
@@ -342,6 +342,14 @@ fn decode_any(bytes: Vec<u8>) -> Result<KerasFile, Problem> {
     let names = root.group_names()?;
     let shown: Vec<_> = names.iter().take(10).map(String::as_str).collect();
     Err(Problem::UnknownLayout { groups: shown.join(", ") })
+}
+
+/// The file, if no name in it has a line break.
+fn on_one_line(file: KerasFile) -> Result<KerasFile, Problem> {
+    let layers = file.layers.iter().map(|l| &l.name);
+    let others = file.other_layers.iter().flat_map(|l| l.arrays.iter().map(|a| &a.name).chain([&l.name]));
+    let broken = layers.chain(others).find(|name| name.contains('\n')).cloned();
+    broken.map_or(Ok(file), |name| Err(Problem::Name { name }))
 }
 
 fn decode_zip(bytes: Vec<u8>) -> Result<KerasFile, Problem> {

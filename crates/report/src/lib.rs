@@ -28,7 +28,7 @@ pub use bench_text::bench as bench_text;
 pub use check_text::{check as check_text, check_line};
 pub use html::html;
 pub use junit::junit;
-pub use printable::{printable, printable_json};
+pub use printable::{printable, printable_json, unsafe_to_print};
 pub use replay_text::{replay as replay_text, replay_line};
 pub use roofline::roofline;
 pub use suite_text::{suite as suite_text, verdict_line as suite_verdict_line};

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-/// Besides C0 and C1 controls, characters that reorder or hide text.
-fn unsafe_to_print(c: char) -> bool {
+/// Whether a terminal could take it for more than text: besides C0 and C1 controls, characters that reorder or hide
+/// text.
+pub fn unsafe_to_print(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }

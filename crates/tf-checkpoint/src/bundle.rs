@@ -10,6 +10,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::Variable;
+use crate::error::ON_ONE_LINE;
 use crate::proto::{BundleEntry, BundleHeader};
 use crate::slice_key::{self, Extent};
 use crate::slices::{self, Region, assemble};
@@ -121,6 +122,7 @@ impl Bundle {
             .iter()
             .filter(|(key, _)| !key.starts_with(&[0]))
             .map(|(key, entry)| match std::str::from_utf8(key) {
+                Ok(name) if name.contains('\n') => Err(entry_error(&self.index, key, ON_ONE_LINE, format!("{name:?}"))),
                 Ok(name) => Ok(Variable { name: name.to_owned(), dtype: entry.dtype, shape: entry.shape.clone() }),
                 Err(_) => Err(entry_error(&self.index, key, "a name in UTF-8", "other bytes".to_owned())),
             })

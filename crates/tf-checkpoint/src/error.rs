@@ -328,6 +328,9 @@ impl From<disk::Error> for Error {
     }
 }
 
+/// What a name has to be: one with a line break in it could forge a line of whatever it is printed in.
+pub(crate) const ON_ONE_LINE: &str = "a name on one line";
+
 fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -10,6 +10,7 @@ use disk::Disk;
 use prost::Message;
 
 use crate::checkpoint::Variable;
+use crate::error::ON_ONE_LINE;
 use crate::proto::NodeDef;
 use crate::source::{Source, describe_start};
 use crate::tensor::element_count;
@@ -109,6 +110,9 @@ impl FrozenGraph {
             return Err(wrong("constants that repeat a value to at most 128 MiB in all", format!("{repeated} bytes")));
         }
         let name = std::str::from_utf8(name).map_err(|_| wrong("a name in UTF-8", "other bytes".to_owned()))?;
+        if name.contains('\n') {
+            return Err(wrong(ON_ONE_LINE, format!("{name:?}")));
+        }
         let place =
             position(bytes, value).ok_or_else(|| wrong("a constant inside the file", "other bytes".to_owned()))?;
         let weight =

@@ -6,6 +6,7 @@ use std::path::Path;
 use disk::Disk;
 use prost::Message;
 
+use crate::error::ON_ONE_LINE;
 use crate::proto::{
     AttrValue, Collection, FunctionDef, ListValue, MetaGraph, NodeDef, OpDef, TensorShape, VariableDef,
 };
@@ -348,6 +349,10 @@ impl Converter<'_> {
                 expected: "a name and an operation",
                 found,
             });
+        }
+        if name.contains('\n') {
+            let found = format!("{name:?}");
+            return Err(Error::Graph { path: self.path.to_owned(), node: name, expected: ON_ONE_LINE, found });
         }
         let attrs = attr.into_iter().map(|(key, value)| (key, self.attr(value))).collect();
         Ok(Node { name, op, inputs, attrs })

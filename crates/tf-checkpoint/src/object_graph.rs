@@ -10,6 +10,7 @@ use std::path::Path;
 use prost::Message;
 
 use crate::Error;
+use crate::error::ON_ONE_LINE;
 use crate::proto::{ObjectReference, SerializedTensor, SlotVariableReference, TrackableObject, TrackableObjectGraph};
 
 /// The key of the tensor that is the graph.
@@ -195,6 +196,11 @@ impl ObjectGraph {
                 let valid = usize::try_from(id).ok().filter(|&n| n < count);
                 valid.ok_or_else(|| wrong("a number of an object below that of objects", format!("{id} of {count}")))
             };
+            let names =
+                object.children.iter().map(|c| &c.local_name).chain(object.attributes.iter().map(|a| &a.full_name));
+            if let Some(name) = names.into_iter().find(|name| name.contains('\n')) {
+                return Err(wrong(ON_ONE_LINE, format!("{name:?}")));
+            }
             let children = object.children.into_iter();
             let children = children.map(|c| Ok(ObjectChild { node: id(c.node_id)?, name: c.local_name }));
             let slots = object.slot_variables.into_iter().map(|s| {

@@ -10,6 +10,7 @@ use disk::Disk;
 
 use crate::Error;
 use crate::data_files::with_suffix;
+use crate::error::ON_ONE_LINE;
 use crate::frozen_graph::{Kind, kind_of};
 use crate::source::{Source, describe_start};
 use crate::state_file::CheckpointState;
@@ -194,6 +195,14 @@ fn from_state_file(disk: &Disk, path: &Path) -> Result<Found, Error> {
     }
     let state = CheckpointState::parse(path, &source.read_all()?)?;
     let named = state.model_checkpoint_path;
+    if named.contains('\n') {
+        return Err(Error::StateFile {
+            path: path.to_owned(),
+            line: 1,
+            expected: ON_ONE_LINE,
+            found: format!("{named:?}"),
+        });
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
     // Paths written on Windows have backslashes.
     let base = named.rsplit(['/', '\\']).next().unwrap_or_default();

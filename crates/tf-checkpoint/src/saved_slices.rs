@@ -10,6 +10,7 @@ use disk::Disk;
 use prost::Message;
 
 use crate::checkpoint::Variable;
+use crate::error::ON_ONE_LINE;
 use crate::proto::{SavedTensorSliceMeta, SavedTensorSlices, TensorSlice};
 use crate::slice_key::{self, Extent};
 use crate::slices::{self, Region, assemble};
@@ -65,6 +66,9 @@ impl SavedSlices {
         for saved in meta.tensor {
             let wrong =
                 |expected, found| Error::Entry { path: path.to_owned(), variable: saved.name.clone(), expected, found };
+            if saved.name.contains('\n') {
+                return Err(wrong(ON_ONE_LINE, format!("{:?}", saved.name)));
+            }
             let proto = saved.shape.unwrap_or_default();
             let shape = dims(&proto)
                 .ok_or_else(|| wrong("a shape without unknown or negative dimensions", format!("{:?}", proto.dim)))?;

@@ -108,6 +108,7 @@ fn archives() -> Vec<Case> {
         ),
         one("an archive of 20,000 members", archive(&many, CompressionMethod::Stored), "members"),
         Case::one("a layer with escapes in its name", "model.keras", keras(escaped.as_bytes()), Read),
+        one("a layer whose name forges a line", keras(config(r#""a\nerror: forged""#).as_bytes()), "names on one line"),
         one("units that are no whole number", keras(config("\"lstm\"").replace("2,", "1e300,").as_bytes()), "units"),
     ]
 }
@@ -144,6 +145,33 @@ fn arrays() -> Vec<Case> {
                 let members: [(&str, &[u8]); 2] =
                     [("../../\u{1b}[31m/kernel.npy", &array), ("../../\u{1b}[31m/recurrent_kernel.npy", &array)];
                 archive(&members, CompressionMethod::Stored)
+            },
+            Read,
+        ),
+        one(
+            "npz: a name that forges a line",
+            "a.npz",
+            {
+                let array = npy("<f4", "(1, 4)", &[0; 16]);
+                let members: [(&str, &[u8]); 2] =
+                    [("a\nerror: forged/kernel.npy", &array), ("a\nerror: forged/recurrent_kernel.npy", &array)];
+                archive(&members, CompressionMethod::Stored)
+            },
+            Refused("names on one line"),
+        ),
+        one(
+            "safetensors: a name that forges a line",
+            "a.safetensors",
+            safetensors(&format!(r#"{{"a\n::error::forged":{entry}}}"#), &[0; 16]),
+            Refused("names on one line"),
+        ),
+        one(
+            "safetensors: names with escapes",
+            "a.safetensors",
+            {
+                let second = entry.replace("[0,16]", "[16,32]");
+                let name = r"\u009b31m\u202e\u001b]0;x\u0007\ufeff";
+                safetensors(&format!(r#"{{"{name}/kernel":{entry},"{name}/recurrent_kernel":{second}}}"#), &[0; 32])
             },
             Read,
         ),
