@@ -118,3 +118,21 @@ fn large_right_files_are_read_within_the_limit() {
         assert_eq!(checked(name, &output), 0, "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+/// 64 sequences of 100,000 steps take some 16 GB.
+#[test]
+fn a_run_that_does_not_fit_is_refused_before_it_begins() {
+    let checkpoint = golden("basic");
+    let run = |steps: &'static str| {
+        let rest = ["--device", "cpu", "--quiet", "--timesteps", steps].map(OsStr::new);
+        let arguments = [&[OsStr::new("verify"), checkpoint.as_os_str()], &rest[..]].concat();
+        limited(1 << 30, &arguments)
+    };
+    let output = run("100000");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(checked("a large run", &output), 2, "{stderr}");
+    assert!(stderr.contains("the run takes about ") && stderr.contains("fewer --timesteps"), "{stderr}");
+    assert!(output.stdout.is_empty());
+    let output = run("20");
+    assert_eq!(checked("a small run", &output), 0, "{}", String::from_utf8_lossy(&output.stderr));
+}
