@@ -1,11 +1,11 @@
 //! Time of the LSTM kernels on a graphics adapter beside Burn's own `nn::Lstm` and our lanes of tensor operations there.
 //!
-//!     cargo bench -p lanes --bench kernels -- [kernels] [SEQUENCES,STEPS,INPUT,UNITS]...
+//!     cargo bench --workspace --bench kernels -- [WORD]... [SEQUENCES,STEPS,INPUT,UNITS]...
 //!
 //! A time is of a whole call, from inputs in main memory to outputs there, weights uploaded by our lanes each time; of
 //! `nn::Lstm` the weights are on the device before. The first call, which compiles, is shown apart; then the median of at
-//! least two calls. Lanes count only if their output is that of the tensor operations. The word `kernels` leaves out
-//! what is slow.
+//! least two calls, or the second alone where that takes more than five seconds. Lanes count only if their output is that of the tensor operations. With words, such as
+//! `kernel` or `tf1`, only what has one of them in its name is timed.
 
 use std::time::Instant;
 
@@ -24,15 +24,18 @@ const DEFAULT: [Shape; 2] = [[32, 100, 128, 256], [256, 100, 128, 256]];
 /// Seconds that one implementation is timed for, beyond two calls.
 const SECONDS: f64 = 2.0;
 
+/// Seconds of a call that is not made a third time.
+const LONG: f64 = 5.0;
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    let only_kernels = words.iter().any(|word| word == "kernels");
-    let given: Vec<Shape> = words.iter().filter(|word| *word != "kernels").map(|word| shape(word)).collect();
+    let (shapes, only): (Vec<String>, Vec<String>) = words.into_iter().partition(|word| word.contains(','));
+    let given: Vec<Shape> = shapes.iter().map(|text| shape(text)).collect();
     let shapes = if given.is_empty() { DEFAULT.to_vec() } else { given };
     let device = Device::open(Choice::Gpu).unwrap_or_else(|e| panic!("{e}"));
     println!("{} ({})", device.info().name, device.info().kind);
     for shape in shapes {
-        of_shape(shape, &device, only_kernels);
+        of_shape(shape, &device, &only);
     }
 }
 
@@ -41,7 +44,8 @@ fn shape(text: &str) -> Shape {
     numbers.try_into().expect("SEQUENCES,STEPS,INPUT,UNITS")
 }
 
-fn of_shape([sequences, steps, input, units]: Shape, device: &Device, only_kernels: bool) {
+fn of_shape([sequences, steps, input, units]: Shape, device: &Device, only: &[String]) {
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|word| name.contains(word.as_str()));
     let random = Stream::new(0, 7);
     let scale = 1.0 / ((input + units) as f32).sqrt();
     let kernel =
@@ -60,7 +64,7 @@ fn of_shape([sequences, steps, input, units]: Shape, device: &Device, only_kerne
     println!("\n{sequences} sequences, {steps} steps, {input} inputs, {units} units: {:.2} GFLOP", operations / 1e9);
 
     let burn = LstmConfig::new(input, units, true).init(device.burn());
-    let slowest = (!only_kernels).then(|| {
+    let slowest = wanted("Burn nn::Lstm").then(|| {
         time("Burn nn::Lstm", operations, None, || {
             let x = TensorData::new(batch.x.iter().copied().collect::<Vec<f32>>(), [sequences, steps, input]);
             let (output, _) = burn.forward(Tensor::<3>::from_data(x, device.burn()), None);
@@ -68,21 +72,18 @@ fn of_shape([sequences, steps, input, units]: Shape, device: &Device, only_kerne
         })
     });
     let mut reference: Option<Array3<f32>> = None;
-    for route in [Route::Operations, Route::SequenceKernel, Route::StepKernel] {
-        if route == Route::Operations && only_kernels {
-            continue;
-        }
+    for route in [Route::Operations, Route::SequenceKernel, Route::StepKernel, Route::VectorKernel] {
         let tf1_lane = Tf1FusedLstm::new(device.clone()).with_route(route);
         let keras_lane = KerasLstm::new(device.clone()).with_route(route);
         let runs: [(String, &dyn Fn() -> Trace<f32>); 2] = [
             (Lane::name(&tf1_lane), &|| tf1_lane.run(&tf1, &batch).unwrap_or_else(|e| panic!("{e}"))),
             (Lane::name(&keras_lane), &|| keras_lane.run(&keras, &batch).unwrap_or_else(|e| panic!("{e}"))),
         ];
-        if route == Route::SequenceKernel && !tf1_lane.chosen(&cell, sequences, steps).is_kernel() {
-            println!("the sequence kernel does not fit");
+        if route != Route::Operations && !tf1_lane.chosen(&cell, sequences, steps).is_kernel() {
+            println!("{} does not fit", Lane::name(&tf1_lane));
             continue;
         }
-        for (name, run) in runs {
+        for (name, run) in runs.into_iter().filter(|(name, _)| wanted(name)) {
             time(&name, operations, slowest, || {
                 let output = run().output;
                 let right = reference.get_or_insert_with(|| output.clone());
@@ -104,7 +105,10 @@ fn time(name: &str, operations: f64, beside: Option<f64>, mut call: impl FnMut()
     };
     let first = once();
     let mut times = vec![];
-    while times.len() < 2 || (times.iter().sum::<f64>() < SECONDS && times.len() < 50) {
+    while times.is_empty()
+        || (times.len() < 2 && times[0] < LONG)
+        || (times.iter().sum::<f64>() < SECONDS && times.len() < 50)
+    {
         times.push(once());
     }
     times.sort_by(f64::total_cmp);

@@ -25,7 +25,7 @@ struct Parameters {
     backward: u32,  // 1: last step first
     first_step: u32,  // the steps of this dispatch, in the order of reading
     steps: u32,
-    project: u32,  // 1: this dispatch makes h from the output of the units (step by step)
+    part: u32,  // what this dispatch does: COMPUTE, PROJECT or STAGE
     record_gates: u32,  // 1: write gates_trace
     forget_bias: f32,
     cell_clip: f32,
@@ -38,12 +38,13 @@ struct Parameters {
 //                                      rows of the input, of h, and the bias
 //   [units]                            with PEEPHOLES: from c to the input, forget and output gate, and 0
 //   [(units + 3) / 4, recurrent]       with PROJECTED: the weights of four units side by side, zero past the last
-@group(0) @binding(1) var<storage, read_write> weights: array<vec4<f32>>;
-// in and out, one after the other, for a multiple of four tiles of four sequences each:
+@group(0) @binding(1) var<storage, read_write> weights: array<Four>;
+// in and out, one after the other, for a multiple of eight tiles of four sequences each:
 //   [2, tiles, recurrent]              h before even steps (in), before odd steps
 //   [tiles, units]                     c (in)
 //   [tiles, units rounded up to 4]     with PROJECTED: the output of the units, zero past the last (in)
-@group(0) @binding(2) var<storage, read_write> state: array<vec4<f32>>;
+//   [STAGED, tiles, input]             with vector.wgsl: x of some steps
+@group(0) @binding(2) var<storage, read_write> state: array<Four>;
 @group(0) @binding(3) var<storage, read_write> lengths: array<u32>;  // in  [sequences]
 @group(0) @binding(4) var<storage, read_write> h_trace: array<f32>;  // out [sequences, timesteps, recurrent]
 @group(0) @binding(5) var<storage, read_write> c_trace: array<f32>;  // out [sequences, timesteps, units]
@@ -55,7 +56,7 @@ struct Parameters {
 // Read once: a software adapter pays dearly for each element that it reads, and the drivers cannot know that what is
 // written in between is something else.
 var<private> run: Parameters;
-var<private> lengths_of: array<vec4<u32>, 4>;  // of each four sequences of the workgroup; 0 past the last sequence
+var<private> lengths_of: array<vec4<u32>, QUADS>;  // of each four sequences of the workgroup; 0 past the last sequence
 
 // Where one step of the loop stands in one sequence.
 struct Place {
@@ -68,6 +69,10 @@ struct Places {
     at: vec4<u32>,
     valid: vec4<bool>,
 }
+
+const COMPUTE: u32 = 0u;  // all there is to a step, but for what the others do
+const PROJECT: u32 = 1u;  // h from the output of the units, step by step
+const STAGE: u32 = 2u;    // x of the next steps into `state` (vector.wgsl)
 
 // Where an invocation is: its first sequence, the step in the order of reading, and which rows it adds up.
 struct Here {
@@ -84,14 +89,6 @@ struct Gates {
     fourth: vec4<f32>,
 }
 
-// Those of a workgroup's sequences: the second four with QUADS > 1, the others with QUADS = 4.
-struct Tile {
-    a: Gates,
-    b: Gates,
-    c: Gates,
-    d: Gates,
-}
-
 fn accumulate(sum: Gates, w: vec4<f32>, v: vec4<f32>) -> Gates {
     return Gates(sum.first + w.x * v, sum.second + w.y * v, sum.third + w.z * v, sum.fourth + w.w * v);
 }
@@ -100,8 +97,14 @@ fn add(a: Gates, b: Gates) -> Gates {
     return Gates(a.first + b.first, a.second + b.second, a.third + b.third, a.fourth + b.fourth);
 }
 
-fn add_tiles(a: Tile, b: Tile) -> Tile {
-    return Tile(add(a.a, b.a), add(a.b, b.b), add(a.c, b.c), add(a.d, b.d));
+fn choose(a: Gates, b: Gates, second: bool) -> Gates {
+    let is = vec4(second);
+    return Gates(
+        select(a.first, b.first, is),
+        select(a.second, b.second, is),
+        select(a.third, b.third, is),
+        select(a.fourth, b.fourth, is),
+    );
 }
 
 // NaN stays NaN.
@@ -137,15 +140,15 @@ fn places(quad: u32, step: u32) -> Places {
 
 // The row of weights after those of the input and of h.
 fn bias_of(unit: u32) -> vec4<f32> {
-    return weights[(run.input + run.recurrent) * run.units + unit];
+    return four(weights[(run.input + run.recurrent) * run.units + unit]);
 }
 
 fn peepholes_of(unit: u32) -> vec4<f32> {
-    return weights[(run.input + run.recurrent + 1u) * run.units + unit];
+    return four(weights[(run.input + run.recurrent + 1u) * run.units + unit]);
 }
 
 fn tiles() -> u32 {
-    return (run.sequences + 15u) / 16u * 4u;
+    return (run.sequences + 31u) / 32u * 8u;
 }
 
 // Where h before a step is; h after it is where the next step looks.
@@ -195,18 +198,18 @@ fn trace_gates(sequence: u32, at: u32, valid: bool, unit: u32, gates: vec4<f32>)
 
 // A new h of the four sequences from `first`; a sequence that has ended holds its own.
 fn store_h(first: u32, step: u32, p: Places, row: u32, h: vec4<f32>) {
-    let held = state[h_index(first, step, row)];
-    state[h_index(first, step + 1u, row)] = select(held, h, p.valid);
+    let held = four(state[h_index(first, step, row)]);
+    state[h_index(first, step + 1u, row)] = packed(select(held, h, p.valid));
     trace_quad(first, p, row, h, false);
 }
 
 // The new c of a unit, and its output, which is h unless it is projected.
 fn store(first: u32, step: u32, p: Places, unit: u32, shown: vec4<f32>, c: vec4<f32>) {
     let at = c_index(first, unit);
-    state[at] = select(state[at], c, p.valid);
+    state[at] = packed(select(four(state[at]), c, p.valid));
     trace_quad(first, p, unit, c, true);
     if (PROJECTED == 1u) {
-        state[shown_index(first, unit)] = shown;
+        state[shown_index(first, unit)] = packed(shown);
     } else {
         store_h(first, step, p, unit, shown);
     }
@@ -222,32 +225,17 @@ fn store_gates(first: u32, p: Places, unit: u32, i: vec4<f32>, j: vec4<f32>, f: 
     }
 }
 
-// All of a workgroup's sequences from their pre-activations.
-fn finish_tile(here: Here, unit: u32, z: Tile) {
-    for (var quad = 0u; quad < QUADS; quad++) {
-        var gates = z.a;
-        if (quad == 1u) {
-            gates = z.b;
-        } else if (quad == 2u) {
-            gates = z.c;
-        } else if (quad == 3u) {
-            gates = z.d;
-        }
-        finish(here.first + 4u * quad, here.step, places(quad, here.step), unit, gates);
-    }
-}
-
 // One element of h from the output of all units, for the four sequences from `first`.
 fn project(first: u32, step: u32, p: Places, row: u32) {
     let start = (run.input + run.recurrent + 1u + PEEPHOLES) * run.units;
     var h = vec4<f32>();
     for (var unit = 0u; unit < run.units; unit += 4u) {
-        let w = weights[start + unit / 4u * run.recurrent + row];
+        let w = four(weights[start + unit / 4u * run.recurrent + row]);
         let shown = shown_index(first, unit);
-        h += w.x * state[shown];
-        h += w.y * state[shown + 1u];
-        h += w.z * state[shown + 2u];
-        h += w.w * state[shown + 3u];
+        h += w.x * four(state[shown]);
+        h += w.y * four(state[shown + 1u]);
+        h += w.z * four(state[shown + 2u]);
+        h += w.w * four(state[shown + 3u]);
     }
     if (PROJECTION_CLIP == 1u) {
         h = clip(h, run.projection_clip);

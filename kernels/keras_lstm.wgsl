@@ -12,9 +12,7 @@ fn place(length: u32, step: u32) -> Place {
     return Place(at, at < length);
 }
 
-fn preactivations(here: Here, unit: u32) -> Tile {
-    return add_tiles(of_x(Tile(), here, unit), of_h(Tile(), here, unit));
-}
+const ONE_SUM: bool = false;  // but one over the rows of x and one over those of h
 
 fn finish(first: u32, step: u32, p: Places, unit: u32, z: Gates) {
     let bias = bias_of(unit);
@@ -22,7 +20,7 @@ fn finish(first: u32, step: u32, p: Places, unit: u32, z: Gates) {
     let f = activate(RHO, z.second + bias.y);
     let candidate = activate(PHI, z.third + bias.z);
     let o = activate(RHO, z.fourth + bias.w);
-    let c = f * state[c_index(first, unit)] + i * candidate;
+    let c = f * four(state[c_index(first, unit)]) + i * candidate;
     store_gates(first, p, unit, i, candidate, f, o);
     store(first, step, p, unit, o * activate(PHI, c), c);
 }

@@ -40,14 +40,14 @@ fn stage(first: u32, step: u32, lane: u32) {
             );
         }
         for (var row = lane; row < run.recurrent; row += WORKGROUP) {
-            sh_rows[(run.input + row) * QUADS + quad] = state[h_index(s, step, row)];
+            sh_rows[(run.input + row) * QUADS + quad] = four(state[h_index(s, step, row)]);
         }
     }
 }
 
 fn add_row(start: Tile, row: u32, unit: u32) -> Tile {
     var sum = start;
-    let w = weights[row * run.units + unit];
+    let w = four(weights[row * run.units + unit]);
     sum.a = accumulate(sum.a, w, sh_rows[row * QUADS]);
     if (QUADS > 1u) {
         sum.b = accumulate(sum.b, w, sh_rows[row * QUADS + 1u]);

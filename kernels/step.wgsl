@@ -7,12 +7,12 @@
 // Comes after frame.wgsl and lines that set UNITS and SLICES (WORKGROUP is their product); a cell's file follows.
 
 var<workgroup> sh_sums: array<vec4<f32>, WORKGROUP>;
-var<workgroup> sh_now: vec2<u32>;  // the step; 1 to project
+var<workgroup> sh_now: vec2<u32>;  // the step, and what to do of it
 
 // Read in a way that WGSL knows to be the same for all invocations, as barriers require.
 fn uniform_now(lane: u32) -> vec2<u32> {
     if (lane == 0u) {
-        sh_now = vec2(parameters.first_step, parameters.project);
+        sh_now = vec2(parameters.first_step, parameters.part);
     }
     return workgroupUniformLoad(&sh_now);
 }
@@ -36,7 +36,7 @@ fn of_x(start: Tile, here: Here, unit: u32) -> Tile {
     let c = x_starts(2u, here.first, here.step);
     let d = x_starts(3u, here.first, here.step);
     for (var row = here.slice; row < run.input; row += SLICES) {
-        let w = weights[row * run.units + unit];
+        let w = four(weights[row * run.units + unit]);
         sum.a = accumulate(sum.a, w, x_quad(a, row));
         if (QUADS > 1u) {
             sum.b = accumulate(sum.b, w, x_quad(b, row));
@@ -56,14 +56,14 @@ fn of_h(start: Tile, here: Here, unit: u32) -> Tile {
     let c = h_index(here.first + 8u, here.step, 0u);
     let d = h_index(here.first + 12u, here.step, 0u);
     for (var row = here.slice; row < run.recurrent; row += SLICES) {
-        let w = weights[(run.input + row) * run.units + unit];
-        sum.a = accumulate(sum.a, w, state[a + row]);
+        let w = four(weights[(run.input + row) * run.units + unit]);
+        sum.a = accumulate(sum.a, w, four(state[a + row]));
         if (QUADS > 1u) {
-            sum.b = accumulate(sum.b, w, state[b + row]);
+            sum.b = accumulate(sum.b, w, four(state[b + row]));
         }
         if (QUADS > 2u) {
-            sum.c = accumulate(sum.c, w, state[c + row]);
-            sum.d = accumulate(sum.d, w, state[d + row]);
+            sum.c = accumulate(sum.c, w, four(state[c + row]));
+            sum.d = accumulate(sum.d, w, four(state[d + row]));
         }
     }
     return sum;
@@ -99,7 +99,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let now = uniform_now(lane);
     let first = group.y * 4u * QUADS;
     begin(first);
-    if (PROJECTED == 1u && now.y == 1u) {
+    if (PROJECTED == 1u && now.y == PROJECT) {
         let row = group.x * WORKGROUP + lane;
         if (row < run.recurrent) {
             for (var quad = 0u; quad < QUADS; quad++) {

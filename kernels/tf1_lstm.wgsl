@@ -12,13 +12,11 @@ fn place(length: u32, step: u32) -> Place {
     return Place(select(step, length - 1u - step, run.backward == 1u && valid), valid);
 }
 
-fn preactivations(here: Here, unit: u32) -> Tile {
-    return of_h(of_x(Tile(), here, unit), here, unit);
-}
+const ONE_SUM: bool = true;  // over the rows of x and then of h
 
 fn finish(first: u32, step: u32, p: Places, unit: u32, z: Gates) {
     let bias = bias_of(unit);
-    let before = state[c_index(first, unit)];
+    let before = four(state[c_index(first, unit)]);
     var of_i = z.first + bias.x;
     var of_f = (z.third + bias.z) + run.forget_bias;
     var of_o = z.fourth + bias.w;

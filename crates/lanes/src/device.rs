@@ -270,6 +270,9 @@ fn open_adapter(adapter: &Adapter) -> Result<Device, DeviceError> {
     let options = RuntimeOptions::try_default().map_err(|e| failed(e.to_string()))?;
     let setup = try_init_setup::<AutoGraphicsApi>(&adapter.selector, options).map_err(|e| failed(e.to_string()))?;
     let limits = setup.device.limits();
+    let (features, info) = (setup.device.features(), setup.adapter.get_info());
+    let one_size = info.subgroup_min_size == info.subgroup_max_size;
+    let able = features.contains(wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64) && one_size;
     let device = Device {
         burn: burn::tensor::Device::new(adapter.selector.clone()),
         info: adapter.info.clone(),
@@ -280,6 +283,7 @@ fn open_adapter(adapter: &Adapter) -> Result<Device, DeviceError> {
             workgroups: limits.max_compute_workgroups_per_dimension as usize,
             binding_bytes: usize::try_from(limits.max_storage_buffer_binding_size).unwrap_or(usize::MAX),
             is_software: adapter.info.is_software,
+            subgroup: able.then_some(info.subgroup_min_size as usize),
         }),
     };
     opened.insert(adapter.selector.clone(), device.clone());

@@ -167,9 +167,9 @@ impl Drawn {
 
     /// The state that a cell starts from, as the kernels keep it: h from zero if `from_zero`.
     pub(crate) fn state(&self, cell: usize, shape: StateShape, device: &Device) -> Tensor<1> {
-        let StateShape { recurrent, units, projected, from_zero } = shape;
+        let StateShape { recurrent, units, from_zero, .. } = shape;
         let of_tile = 4 * tiles(self.sequences);
-        let elements = 4 * layout::state_quads(self.sequences, recurrent, units, projected);
+        let elements = 4 * layout::state_quads(self.sequences, shape);
         let (h_end, c_start) = (of_tile * recurrent, 2 * of_tile * recurrent);
         let c_end = c_start + of_tile * units;
         let part = |of_c, draws, width, start: usize, end: usize| DrawParameters {
@@ -205,6 +205,8 @@ pub(crate) struct StateShape {
     pub(crate) projected: bool,
     /// h starts from zero in every sequence.
     pub(crate) from_zero: bool,
+    /// Elements of x for which there is room, of each sequence.
+    pub(crate) staged: usize,
 }
 
 #[cfg(test)]
@@ -254,7 +256,7 @@ mod tests {
                 for (index, (cell, state)) in network.cells().into_iter().zip(&right.initial).enumerate() {
                     let projected = cell.projection.is_some();
                     let (recurrent, units) = (cell.recurrent_size(), cell.units());
-                    let shape = StateShape { recurrent, units, projected, from_zero: projected };
+                    let shape = StateShape { recurrent, units, projected, from_zero: projected, staged: 0 };
                     let given = layout::start(crate::wiring::Start::Given(state), shape, &device);
                     assert_eq!(bits(drawn.state(index, shape, &device)), bits(given), "from {first}, cell {index}");
                 }

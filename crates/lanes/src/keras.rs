@@ -181,13 +181,8 @@ impl KerasLstm {
         backward: bool,
     ) -> Steps {
         let units = cell.units();
-        let kernel = LstmKernel {
-            cell: Cell::Keras,
-            parts: Parts::default(),
-            tiling: plan.tiling,
-            activation: cell.activation,
-            recurrent_activation: cell.recurrent_activation,
-        };
+        let activations = [cell.activation, cell.recurrent_activation];
+        let kernel = LstmKernel::new(Cell::Keras, Parts::default(), plan.tiling, activations);
         let parameters = LstmParameters {
             sequences: run.sequences as u32,
             timesteps: run.timesteps as u32,
@@ -202,7 +197,13 @@ impl KerasLstm {
         let weights = Packed::new(&[cell.kernel.view(), cell.recurrent_kernel.view()], cell.bias.view());
         // A layer that a dense layer follows can start from no projected output (see `parity::keras_batch`).
         let from_zero = cell.output_projection.is_some();
-        let shape = StateShape { recurrent: units, units, projected: false, from_zero };
+        let shape = StateShape {
+            recurrent: units,
+            units,
+            projected: false,
+            from_zero,
+            staged: plan.tiling.staged(cell.input_size()),
+        };
         let state = layout::start(start, shape, &self.device);
         let launch = Launch { kernel, parameters, lengths: run.kernel_lengths() };
         sequence_op::lstm(x, weights.data(), state, launch)

@@ -56,26 +56,26 @@ impl Packed {
 }
 
 /// The `vec4` elements that the kernels keep of the state of so many sequences: h twice, c, and what the units show where
-/// that is projected.
-pub(crate) fn state_quads(sequences: usize, recurrent: usize, units: usize, projected: bool) -> usize {
+/// that is projected; and room for x of some steps.
+pub(crate) fn state_quads(sequences: usize, shape: StateShape) -> usize {
+    let StateShape { recurrent, units, projected, staged, .. } = shape;
     let shown = if projected { units.next_multiple_of(4) } else { 0 };
-    tiles(sequences) * (2 * recurrent + units + shown)
+    tiles(sequences) * (2 * recurrent + units + shown + staged)
 }
 
 /// The state that a cell starts from, on the device.
 pub(crate) fn start(start: Start<'_>, shape: StateShape, device: &Device) -> Tensor<1> {
     match start {
-        Start::Given(initial) => Tensor::from_data(state(initial, shape.projected), device.burn()),
+        Start::Given(initial) => Tensor::from_data(state(initial, shape), device.burn()),
         Start::Drawn(drawn, cell) => drawn.state(cell, shape, device),
     }
 }
 
 /// A state as the kernels keep it.
-fn state(initial: &State, projected: bool) -> TensorData {
-    let (sequences, units) = initial.c.dim();
-    let recurrent = initial.h.ncols();
-    let mut packed = vec![0f32; 4 * state_quads(sequences, recurrent, units, projected)];
-    let c_start = 2 * tiles(sequences) * recurrent;
+fn state(initial: &State, shape: StateShape) -> TensorData {
+    let sequences = initial.c.nrows();
+    let mut packed = vec![0f32; 4 * state_quads(sequences, shape)];
+    let c_start = 2 * tiles(sequences) * shape.recurrent;
     for (start, values) in [(0, &initial.h), (c_start, &initial.c)] {
         let width = values.ncols();
         for ((sequence, row), value) in values.indexed_iter() {
@@ -116,14 +116,15 @@ mod tests {
             h: Array2::from_shape_fn((5, 2), |(n, u)| (10 * n + u + 100) as f32),
             c: Array2::from_shape_fn((5, 3), |(n, u)| (10 * n + u + 200) as f32),
         };
-        let packed = floats(state(&initial, true));
-        // Four tiles: h twice, c, and three units' output rounded up to four.
-        assert_eq!(packed.len(), 4 * 4 * (2 * 2 + 3 + 4));
+        let shape = StateShape { recurrent: 2, units: 3, projected: true, from_zero: false, staged: 5 };
+        let packed = floats(state(&initial, shape));
+        // Eight tiles: h twice, c, three units' output rounded up to four, and room for x.
+        assert_eq!(packed.len(), 4 * 8 * (2 * 2 + 3 + 4 + 5));
         assert_eq!(packed[..8], [100., 110., 120., 130., 101., 111., 121., 131.]);
         assert_eq!(packed[8..16], [140., 0., 0., 0., 141., 0., 0., 0.]);
-        assert!(packed[16..64].iter().all(|v| *v == 0.0));
-        assert_eq!(packed[64..68], [200., 210., 220., 230.]);
-        assert_eq!(packed[76..80], [240., 0., 0., 0.]);
-        assert!(packed[88..].iter().all(|v| *v == 0.0));
+        assert!(packed[16..128].iter().all(|v| *v == 0.0));
+        assert_eq!(packed[128..132], [200., 210., 220., 230.]);
+        assert_eq!(packed[140..144], [240., 0., 0., 0.]);
+        assert!(packed[152..].iter().all(|v| *v == 0.0));
     }
 }

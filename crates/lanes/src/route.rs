@@ -19,6 +19,8 @@ pub enum Route {
     SequenceKernel,
     /// The kernel that computes one step a dispatch, or an error.
     StepKernel,
+    /// The kernel for adapters that compute on the vectors of a CPU, or an error.
+    VectorKernel,
 }
 
 /// How a lane does compute a cell of some size on its device. Its [`Display`](fmt::Display) says it in words, with the
@@ -67,6 +69,7 @@ pub(crate) fn plan(route: Route, normalised: bool, sizes: Sizes, device: &Device
         Route::Auto | Route::Kernel => Plan::choose,
         Route::SequenceKernel => Plan::whole_sequence,
         Route::StepKernel => Plan::step_by_step,
+        Route::VectorKernel => Plan::on_vectors,
     };
     let plan = device.limits().filter(|_| !normalised).and_then(|limits| choose(sizes, limits));
     match plan {

@@ -8,6 +8,7 @@ use parity::{HostScreen, InputSpec, Lane, LaneError, Lanes, Screen};
 
 use crate::apart::Reduction;
 use crate::draw::Drawn;
+use crate::tiling::STAGED_STEPS;
 use crate::wiring::{self, Run, Starts, Steps};
 use crate::{Device, KerasLstm, Tf1FusedLstm};
 
@@ -102,7 +103,11 @@ impl Screen for DeviceScreen {
         // h and c of both lanes, and once more h where directions are joined or turned round.
         let of_cell = |cell: &&Tf1Cell| 4 * (cell.recurrent_size() + cell.units()) as u64;
         let per_step = input + cells.iter().map(of_cell).sum::<u64>();
-        per_step.saturating_mul(4 * spec.timesteps as u64)
+        // And in each lane the state of the cell that is being computed, with what a kernel keeps of x beside it.
+        let of_state =
+            |cell: &&Tf1Cell| (2 * cell.recurrent_size() + 2 * cell.units() + STAGED_STEPS * cell.input_size()) as u64;
+        let state = cells.iter().map(of_state).max().unwrap_or(0);
+        per_step.saturating_mul(4 * spec.timesteps as u64).saturating_add(2 * 4 * state)
     }
 
     fn screen(

@@ -13,8 +13,10 @@ use lstm::Activation;
 
 use crate::apart::{APART_BINDINGS, ApartKernel, ApartParameters};
 use crate::draw::{DRAW_BINDINGS, DrawKernel, DrawParameters};
-use crate::tiling::Form;
-use crate::wgsl::{ACTIVATE_BINDINGS, ActivateKernel, ActivateParameters, LSTM_BINDINGS, LstmKernel, LstmParameters};
+use crate::tiling::{Form, STAGED_STEPS};
+use crate::wgsl::{
+    ACTIVATE_BINDINGS, ActivateKernel, ActivateParameters, LSTM_BINDINGS, LstmKernel, LstmParameters, Part,
+};
 use crate::wiring::Steps;
 
 /// One run of a cell's kernel, apart from its tensors.
@@ -30,23 +32,32 @@ pub(crate) struct Launch {
 impl Launch {
     /// Every dispatch in order: its parameters and its workgroups.
     fn dispatches(&self) -> Vec<(LstmParameters, [u32; 2])> {
-        let LstmParameters { sequences, timesteps, recurrent, units, steps, .. } = self.parameters;
+        let LstmParameters { sequences, timesteps, input, recurrent, units, steps, .. } = self.parameters;
         let tiling = self.kernel.tiling;
         let groups = sequences.div_ceil(4 * tiling.quads);
+        let rows = |rows: u32| rows.div_ceil(tiling.workgroup);
         let mut dispatches = vec![];
         let mut first_step = 0;
         // Each dispatch finds the state where the one before it left it.
         while first_step < timesteps {
             let steps = steps.min(timesteps - first_step);
             let parameters = LstmParameters { first_step, steps, ..self.parameters };
+            let projection =
+                self.kernel.parts.projection.then_some(LstmParameters { part: Part::Project, ..parameters });
             match tiling.form {
                 Form::Sequence { .. } => dispatches.push((parameters, [groups, 1])),
                 Form::Step { units: of_units, .. } => {
                     dispatches.push((parameters, [units.div_ceil(of_units), groups]));
-                    if self.kernel.parts.projection {
-                        let parameters = LstmParameters { project: true, ..parameters };
-                        dispatches.push((parameters, [recurrent.div_ceil(tiling.workgroup), groups]));
+                    dispatches.extend(projection.map(|parameters| (parameters, [rows(recurrent), groups])));
+                }
+                Form::Vector { own } => {
+                    if (first_step as usize).is_multiple_of(STAGED_STEPS) {
+                        let steps = (timesteps - first_step).min(STAGED_STEPS as u32);
+                        let parameters = LstmParameters { part: Part::Stage, steps, ..parameters };
+                        dispatches.push((parameters, [rows(input), groups]));
                     }
+                    dispatches.push((parameters, [rows(units.div_ceil(own)), groups]));
+                    dispatches.extend(projection.map(|parameters| (parameters, [rows(recurrent), groups])));
                 }
             }
             first_step += steps;

@@ -6,8 +6,11 @@ use naga::{AddressSpace, Module, TypeInner};
 /// Parses and validates a kernel.
 pub(crate) fn parse(text: &str) -> (Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(text)));
-    // No capability beyond WebGPU's own: the kernels must run anywhere.
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    // No capability beyond WebGPU's own: the kernels must run anywhere, but for the one that is chosen only where a device
+    // has these.
+    let vector = Capabilities::SUBGROUP | Capabilities::SHADER_INT64;
+    let capabilities = if text.contains("subgroupShuffle") { vector } else { Capabilities::empty() };
+    let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string(text)));
     (module, info)

@@ -208,18 +208,14 @@ impl Tf1FusedLstm {
         let projected = cell.projection.is_some();
         // Without a projection there is nothing to clip, whatever the cell says.
         let projection_clip = cell.projection_clip.filter(|_| projected);
-        let kernel = LstmKernel {
-            cell: Cell::Tf1,
-            parts: Parts {
-                peepholes: cell.peepholes.is_some(),
-                projection: projected,
-                cell_clip: cell.cell_clip.is_some(),
-                projection_clip: projection_clip.is_some(),
-            },
-            tiling: plan.tiling,
-            activation: cell.activation,
-            recurrent_activation: cell.recurrent_activation,
+        let parts = Parts {
+            peepholes: cell.peepholes.is_some(),
+            projection: projected,
+            cell_clip: cell.cell_clip.is_some(),
+            projection_clip: projection_clip.is_some(),
         };
+        let activations = [cell.activation, cell.recurrent_activation];
+        let kernel = LstmKernel::new(Cell::Tf1, parts, plan.tiling, activations);
         let parameters = LstmParameters {
             sequences: run.sequences as u32,
             timesteps: run.timesteps as u32,
@@ -239,8 +235,13 @@ impl Tf1FusedLstm {
             .with_projection(cell.projection.as_ref());
         let launch = Launch { kernel, parameters, lengths: run.kernel_lengths() };
         // A projected output starts from zero everywhere (see `parity::inputs`).
-        let shape =
-            StateShape { recurrent: cell.recurrent_size(), units: cell.units(), projected, from_zero: projected };
+        let shape = StateShape {
+            recurrent: cell.recurrent_size(),
+            units: cell.units(),
+            projected,
+            from_zero: projected,
+            staged: plan.tiling.staged(cell.input_size()),
+        };
         let state = layout::start(start, shape, &self.device);
         sequence_op::lstm(x, weights.data(), state, launch)
     }

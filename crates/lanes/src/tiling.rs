@@ -15,6 +15,15 @@ pub(crate) struct Limits {
     pub(crate) binding_bytes: usize,
     /// The adapter runs on the CPU.
     pub(crate) is_software: bool,
+    /// Invocations of a subgroup, where shaders may use subgroups and 64-bit integers and all subgroups have one size.
+    pub(crate) subgroup: Option<usize>,
+}
+
+impl Limits {
+    /// Runs take `vector.wgsl` where it fits, and never `sequence.wgsl`.
+    pub(crate) fn prefers_vectors(&self) -> bool {
+        self.is_software && self.subgroup.is_some_and(|lanes| lanes.is_multiple_of(2))
+    }
 }
 
 /// The sizes of one run of one cell.
@@ -32,7 +41,7 @@ pub(crate) struct Sizes {
     pub(crate) gates: bool,
 }
 
-/// The two ways to run a cell in kernels.
+/// The ways to run a cell in kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
     /// `sequence.wgsl`: all steps in one dispatch, or as many as a driver bears.
@@ -47,6 +56,11 @@ pub(crate) enum Form {
         /// Invocations that share the rows of one unit's products.
         slices: u32,
     },
+    /// `vector.wgsl`: a dispatch for each step, for adapters that compute on the vectors of a CPU.
+    Vector {
+        /// Units of one invocation.
+        own: u32,
+    },
 }
 
 /// The constants that are put before a kernel's source, and so part of its identity.
@@ -54,9 +68,16 @@ pub(crate) enum Form {
 pub(crate) struct Tiling {
     /// Invocations in a workgroup.
     pub(crate) workgroup: u32,
-    /// A workgroup keeps 4 × this many sequences; 1, 2 or 4.
+    /// A workgroup keeps 4 × this many sequences; 1, 2 or 4, and in `vector.wgsl` 8.
     pub(crate) quads: u32,
     pub(crate) form: Form,
+}
+
+impl Tiling {
+    /// Elements of x, of the given width, for which the kernel wants room in the state of each sequence.
+    pub(crate) fn staged(self, input: usize) -> usize {
+        if matches!(self.form, Form::Vector { .. }) { STAGED_STEPS * input } else { 0 }
+    }
 }
 
 impl fmt::Display for Tiling {
@@ -68,6 +89,10 @@ impl fmt::Display for Tiling {
             }
             Form::Step { units, slices } => {
                 write!(f, "step kernel, {sequences} sequences and {units} units a workgroup of {slices} x {units}")
+            }
+            Form::Vector { own } => {
+                let workgroup = self.workgroup;
+                write!(f, "vector kernel, {sequences} sequences and {own} units a lane, vectors of {workgroup}")
             }
         }
     }
@@ -92,6 +117,10 @@ const ITERATIONS: usize = 50_000;
 impl Plan {
     /// The plan for a run, or `None` if the run does not fit the device: then tensor operations take its place.
     pub(crate) fn choose(sizes: Sizes, limits: &Limits) -> Option<Plan> {
+        if limits.prefers_vectors() {
+            // On lavapipe some ten times faster than the others (`benches/README.md`).
+            return Plan::on_vectors(sizes, limits).or_else(|| Plan::step_by_step(sizes, limits));
+        }
         match (Plan::whole_sequence(sizes, limits), Plan::step_by_step(sizes, limits)) {
             (Some(whole), Some(steps)) => Some(if prefers_steps(sizes, limits, &whole) { steps } else { whole }),
             (whole, steps) => whole.or(steps),
@@ -138,6 +167,32 @@ impl Plan {
         (steps > 0).then_some(Plan { tiling, steps: steps as u32 })
     }
 
+    /// A dispatch for each step, in which a workgroup is one vector of the CPU.
+    ///
+    /// A weight is read once for all sequences of a workgroup, and reading costs most: as many sequences as there are,
+    /// up to 32. More than two units in a lane were little faster and took three times as long to compile.
+    pub(crate) fn on_vectors(sizes: Sizes, limits: &Limits) -> Option<Plan> {
+        let Sizes { sequences, input, recurrent, units, projected, .. } = sizes;
+        let lanes = limits.subgroup.filter(|lanes| lanes.is_multiple_of(2) && *lanes <= limits.workgroup_size)?;
+        let staged = STAGED_STEPS.checked_mul(input)?;
+        let state = (2 * recurrent + 2 * units + 3).checked_add(staged)?;
+        if !buffers_fit(sizes, limits) || !fits(limits, [tiles(sequences), state, VEC4_BYTES]) {
+            return None;
+        }
+        let quads = sequences.div_ceil(4).next_power_of_two().min(8);
+        let own = 2;
+        let projection = if projected { units.div_ceil(4) * quads } else { 0 };
+        let products = (input.div_ceil(lanes) + recurrent.div_ceil(lanes)) * (1 + lanes / 2) + own * quads;
+        let staging = STAGED_STEPS * (1 + quads);
+        let tiles = sequences.div_ceil(4 * quads);
+        let groups = units.div_ceil(own * lanes).max(recurrent.div_ceil(lanes)).max(input.div_ceil(lanes));
+        if products.max(projection).max(staging) > ITERATIONS || tiles.max(groups) > limits.workgroups {
+            return None;
+        }
+        let form = Form::Vector { own: own as u32 };
+        Some(Plan { tiling: Tiling { workgroup: lanes as u32, quads: quads as u32, form }, steps: 1 })
+    }
+
     /// A dispatch for each step.
     ///
     /// Workgroups of a few units keep a whole GPU busy with the units of one tile of sequences; where there are few
@@ -162,14 +217,13 @@ impl Plan {
     }
 }
 
+/// Steps whose x `vector.wgsl` keeps in the order in which its lanes read it.
+pub(crate) const STAGED_STEPS: usize = 16;
+
 /// Whether the kernels' indices and the device's bindings hold every buffer of a run.
 fn buffers_fit(sizes: Sizes, limits: &Limits) -> bool {
     let Sizes { sequences, timesteps, input, recurrent, units, gates, .. } = sizes;
-    let binding = limits.binding_bytes.min(u32::MAX as usize);
-    let fits = |factors: [usize; 3]| {
-        let bytes = factors.into_iter().try_fold(1usize, usize::checked_mul);
-        bytes.is_some_and(|bytes| bytes <= binding)
-    };
+    let fits = |factors| fits(limits, factors);
     let widest = input.max(recurrent).max(if gates { 4 * units } else { units });
     let padded = units.next_multiple_of(4);
     fits([sequences, timesteps, widest * size_of::<f32>()])
@@ -178,9 +232,15 @@ fn buffers_fit(sizes: Sizes, limits: &Limits) -> bool {
         && fits([tiles(sequences), 2 * recurrent + units + padded, VEC4_BYTES])
 }
 
-/// Tiles of four sequences in the kernels' state: always a multiple of four, as a workgroup may take so many.
+/// Whether a buffer of so many elements fits a binding and the kernels' indices.
+fn fits(limits: &Limits, factors: [usize; 3]) -> bool {
+    let bytes = factors.into_iter().try_fold(1usize, usize::checked_mul);
+    bytes.is_some_and(|bytes| bytes <= limits.binding_bytes.min(u32::MAX as usize))
+}
+
+/// Tiles of four sequences in the kernels' state: always a multiple of eight, as a workgroup may take so many.
 pub(crate) fn tiles(sequences: usize) -> usize {
-    sequences.div_ceil(16).saturating_mul(4)
+    sequences.div_ceil(32).saturating_mul(8)
 }
 
 /// Units and slices of a workgroup of the step kernel.
@@ -222,6 +282,7 @@ mod tests {
             workgroups: 65535,
             binding_bytes: 128 << 20,
             is_software,
+            subgroup: None,
         }
     }
 
@@ -282,9 +343,24 @@ mod tests {
     }
 
     #[test]
-    fn tiles_are_a_multiple_of_four() {
-        assert_eq!([0, 1, 4, 8, 9, 16, 17, 33].map(tiles), [0, 4, 4, 4, 4, 4, 8, 12]);
+    fn tiles_are_a_multiple_of_eight() {
+        assert_eq!([0, 1, 4, 31, 32, 33, 65].map(tiles), [0, 8, 8, 8, 8, 16, 24]);
         assert!(tiles(usize::MAX) > 1 << 60);
+    }
+
+    #[test]
+    fn a_software_adapter_computes_on_vectors_if_its_shaders_can() {
+        let able = Limits { subgroup: Some(8), ..limits(true) };
+        let chosen = |sequences, units, limits| Plan::choose(sizes(sequences, 23, units), limits).map(|p| p.tiling);
+        let vector = |quads| Some(Tiling { workgroup: 8, quads, form: Form::Vector { own: 2 } });
+        assert_eq!([1, 5, 16, 17, 65].map(|n| chosen(n, 100, &able)), [1, 2, 4, 8, 8].map(vector));
+        assert_eq!(chosen(5, 1500, &able), vector(2), "workgroup memory is no limit");
+        let others =
+            [Limits { subgroup: Some(8), ..limits(false) }, limits(true), Limits { subgroup: Some(1), ..able }];
+        for limits in others {
+            let tiling = chosen(32, 100, &limits).unwrap();
+            assert!(!matches!(tiling.form, Form::Vector { .. }), "{limits:?}");
+        }
     }
 
     #[test]
@@ -294,5 +370,7 @@ mod tests {
         let form = Form::Step { units: 32, slices: 8 };
         let tiling = Tiling { workgroup: 256, quads: 1, form };
         assert_eq!(tiling.to_string(), "step kernel, 4 sequences and 32 units a workgroup of 8 x 32");
+        let tiling = Tiling { workgroup: 8, quads: 8, form: Form::Vector { own: 2 } };
+        assert_eq!(tiling.to_string(), "vector kernel, 32 sequences and 2 units a lane, vectors of 8");
     }
 }

@@ -4,13 +4,17 @@ use burn_cubecl::cubecl::prelude::KernelId;
 use burn_cubecl::template::{KernelSource, SourceTemplate};
 use lstm::Activation;
 
-use crate::tiling::{Form, Tiling};
+use crate::tiling::{Form, STAGED_STEPS, Tiling};
 
 const ACTIVATIONS: &str = include_str!("../../../kernels/activations.wgsl");
 const ACTIVATE: &str = include_str!("../../../kernels/activate.wgsl");
+const PLAIN_MEMORY: &str = include_str!("../../../kernels/plain_memory.wgsl");
+const WIDE_MEMORY: &str = include_str!("../../../kernels/wide_memory.wgsl");
 const FRAME: &str = include_str!("../../../kernels/frame.wgsl");
+const TILE: &str = include_str!("../../../kernels/tile.wgsl");
 const SEQUENCE: &str = include_str!("../../../kernels/sequence.wgsl");
 const STEP: &str = include_str!("../../../kernels/step.wgsl");
+const VECTOR: &str = include_str!("../../../kernels/vector.wgsl");
 const KERAS_LSTM: &str = include_str!("../../../kernels/keras_lstm.wgsl");
 const TF1_LSTM: &str = include_str!("../../../kernels/tf1_lstm.wgsl");
 
@@ -42,10 +46,33 @@ pub(crate) struct LstmKernel {
     pub(crate) activation: Activation,
     /// ρ in a Keras cell, σ in a TF1 cell.
     pub(crate) recurrent_activation: Activation,
+    #[cfg(test)]
+    planted: Option<planted::Fault>,
 }
 
 impl LstmKernel {
+    /// The kernel of a cell with these activations, φ and then ρ or σ.
+    pub(crate) fn new(cell: Cell, parts: Parts, tiling: Tiling, activations: [Activation; 2]) -> LstmKernel {
+        let [activation, recurrent_activation] = activations;
+        LstmKernel {
+            cell,
+            parts,
+            tiling,
+            activation,
+            recurrent_activation,
+            #[cfg(test)]
+            planted: planted::now(),
+        }
+    }
+
     fn text(self) -> String {
+        let text = self.right_text();
+        #[cfg(test)]
+        let text = planted::into_text(text, self.planted);
+        text
+    }
+
+    fn right_text(self) -> String {
         let Tiling { workgroup, quads, form } = self.tiling;
         let cell = match self.cell {
             Cell::Keras => KERAS_LSTM,
@@ -62,17 +89,52 @@ impl LstmKernel {
             ("CELL_CLIP", cell_clip.into()),
             ("PROJECTION_CLIP", projection_clip.into()),
         ];
-        let route = match form {
+        let [memory, tile, route] = match form {
             Form::Sequence { shared } => {
                 constants.push(("SHARED", shared));
-                SEQUENCE
+                [PLAIN_MEMORY, TILE, SEQUENCE]
             }
             Form::Step { units, slices } => {
                 constants.extend([("UNITS", units), ("SLICES", slices)]);
-                STEP
+                [PLAIN_MEMORY, TILE, STEP]
+            }
+            Form::Vector { own } => {
+                constants.extend([("OWN", own), ("STAGED", STAGED_STEPS as u32)]);
+                [WIDE_MEMORY, "", VECTOR]
             }
         };
-        [&constant_lines(&constants), ACTIVATIONS, FRAME, route, cell].concat()
+        [&constant_lines(&constants), ACTIVATIONS, memory, FRAME, tile, route, cell].concat()
+    }
+}
+
+/// Faults that tests put into kernels.
+#[cfg(test)]
+pub(crate) mod planted {
+    use std::cell::Cell;
+
+    /// A piece of a kernel's text, and what stands there instead.
+    pub(crate) type Fault = (&'static str, &'static str);
+
+    thread_local! {
+        static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
+    }
+
+    /// Does something with every kernel that this thread asks for having a fault.
+    pub(crate) fn with<T>(fault: Fault, run: impl FnOnce() -> T) -> T {
+        FAULT.set(Some(fault));
+        let result = run();
+        FAULT.set(None);
+        result
+    }
+
+    pub(super) fn now() -> Option<Fault> {
+        FAULT.get()
+    }
+
+    pub(super) fn into_text(text: String, fault: Option<Fault>) -> String {
+        let Some((right, wrong)) = fault else { return text };
+        assert!(text.contains(right), "no kernel has {right}");
+        text.replace(right, wrong)
     }
 }
 
@@ -141,6 +203,18 @@ pub(crate) fn code(activation: Activation) -> u32 {
     }
 }
 
+/// What a dispatch does: the constants of the same names in `frame.wgsl`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Part {
+    /// All there is to its steps, but for what the others do.
+    #[default]
+    Compute,
+    /// Makes h from what the units show.
+    Project,
+    /// Puts x of its steps where `vector.wgsl` reads it.
+    Stage,
+}
+
 /// `Parameters` of `frame.wgsl`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct LstmParameters {
@@ -160,8 +234,8 @@ pub(crate) struct LstmParameters {
     pub(crate) first_step: u32,
     /// Steps of the dispatch.
     pub(crate) steps: u32,
-    /// The dispatch projects what the units show.
-    pub(crate) project: bool,
+    /// What the dispatch does.
+    pub(crate) part: Part,
     /// Write the gates too.
     pub(crate) record_gates: bool,
     /// Added to the forget gate, in a TF1 cell.
@@ -184,7 +258,7 @@ impl LstmParameters {
             ("backward", u32::from(self.backward)),
             ("first_step", self.first_step),
             ("steps", self.steps),
-            ("project", u32::from(self.project)),
+            ("part", self.part as u32),
             ("record_gates", u32::from(self.record_gates)),
             ("forget_bias", self.forget_bias.to_bits()),
             ("cell_clip", self.cell_clip.to_bits()),
@@ -239,27 +313,22 @@ mod tests {
     use super::*;
     use crate::shader_test::{check, parse, workgroup_bytes};
 
-    fn tilings() -> [Tiling; 4] {
+    fn tilings() -> [Tiling; 5] {
         [
             Tiling { workgroup: 32, quads: 2, form: Form::Sequence { shared: 1023 } },
             Tiling { workgroup: 256, quads: 1, form: Form::Sequence { shared: 64 } },
             Tiling { workgroup: 32, quads: 2, form: Form::Step { units: 32, slices: 1 } },
             Tiling { workgroup: 256, quads: 1, form: Form::Step { units: 32, slices: 8 } },
+            Tiling { workgroup: 8, quads: 8, form: Form::Vector { own: 2 } },
         ]
     }
 
-    /// Both cells on both routes, and the TF1 cell with everything it may have.
+    /// Both cells on all routes, and the TF1 cell with everything it may have.
     fn kernels() -> Vec<LstmKernel> {
         let all = Parts { peepholes: true, projection: true, cell_clip: true, projection_clip: true };
         let cells = [(Cell::Keras, Parts::default()), (Cell::Tf1, Parts::default()), (Cell::Tf1, all)];
         let of_cell = |(cell, parts)| {
-            tilings().map(|tiling| LstmKernel {
-                cell,
-                parts,
-                tiling,
-                activation: Activation::Tanh,
-                recurrent_activation: Activation::Sigmoid,
-            })
+            tilings().map(|tiling| LstmKernel::new(cell, parts, tiling, [Activation::Tanh, Activation::Sigmoid]))
         };
         cells.into_iter().flat_map(of_cell).collect()
     }
@@ -320,6 +389,10 @@ mod tests {
                 * match kernel.tiling.form {
                     Form::Sequence { shared } => shared,
                     Form::Step { .. } => kernel.tiling.workgroup,
+                    Form::Vector { .. } => {
+                        assert_eq!(bytes, 0);
+                        continue;
+                    }
                 };
             assert!(bytes > reserved && bytes <= reserved + 16, "{bytes} for {reserved}");
         }

@@ -342,6 +342,7 @@ pub(crate) fn route_name(route: Route) -> &'static str {
     match route {
         Route::Operations => "tensor operations",
         Route::StepKernel => "step kernel",
+        Route::VectorKernel => "vector kernel",
         Route::Auto | Route::Kernel | Route::SequenceKernel => "sequence kernel",
     }
 }

@@ -1,4 +1,4 @@
-//! Do the kernels compute the equations on this device? Both of them, in both lanes, with everything a cell may have.
+//! Do the kernels compute the equations on this device? Both that a run may take, in both lanes, with everything a cell may have.
 
 use lstm::{Batch, CellTrace, Network, Peepholes, State, Tf1Cell, convert};
 use ndarray::{Array2, Array3, Axis, s};
@@ -15,14 +15,13 @@ const SIZES: [usize; 5] = [9, 4, 5, 33, 14];
 
 /// What is wrong with the kernels. Nothing is on a device that takes none.
 pub(super) fn failures(device: &Device, budget: &ActivationBudget) -> Result<Vec<String>, String> {
-    if device.limits().is_none() {
-        return Ok(vec![]);
-    }
+    let Some(limits) = device.limits() else { return Ok(vec![]) };
     let [_, _, input, units, projected] = SIZES;
     let plain = cell(input, units, None);
     let rich = cell(input, units, Some(projected));
     let mut failures = vec![];
-    for route in [Route::SequenceKernel, Route::StepKernel] {
+    let whole = if limits.prefers_vectors() { Route::VectorKernel } else { Route::SequenceKernel };
+    for route in [whole, Route::StepKernel] {
         let tf1 = Tf1FusedLstm::new(device.clone()).with_route(route);
         let keras = KerasLstm::new(device.clone()).with_route(route);
         let converted = convert::to_keras(&plain).map_err(|e| e.to_string())?;
@@ -186,6 +185,7 @@ fn alike(a: &StepApart, b: &StepApart) -> bool {
 mod tests {
     use super::*;
     use crate::Choice;
+    use crate::wgsl::planted;
     use lstm::{KerasCell, Trace};
     use parity::LaneError;
 
@@ -228,5 +228,43 @@ mod tests {
     fn the_kernels_of_an_adapter_are_right() {
         let device = Device::open(Choice::Gpu).expect("a software adapter is in the package mesa-vulkan-drivers");
         assert_eq!(failures(&device, &budget()), Ok(vec![]));
+    }
+
+    /// Faults in the text of a kernel, each in one route of the TF1 cell with everything it may have.
+    #[test]
+    fn a_fault_in_the_text_of_a_kernel_is_caught() {
+        let device = Device::open(Choice::Gpu).expect("a software adapter is in the package mesa-vulkan-drivers");
+        let [_, _, input, units, projected] = SIZES;
+        let cell = cell(input, units, Some(projected));
+        let form = Network::Cell(cell.clone());
+        let found = |route| {
+            let lane = Tf1FusedLstm::new(device.clone()).with_route(route);
+            of_lane(&lane, &form, &cell, &budget()).unwrap()
+        };
+        let on_all = [
+            ("sum.second + w.y * v", "sum.second + w.z * v", "a gate's weights in another's place"),
+            ("let valid = step < length;", "let valid = step + 1u < length;", "a step too few"),
+            ("(z.third + bias.z) + run.forget_bias", "z.third + bias.z", "no forget bias"),
+            ("h_index(first, step + 1u, row)", "h_index(first, step, row)", "h where it was before"),
+            ("of_o += peepholes.z * c;", "of_o += peepholes.z * before;", "the output gate sees the old c"),
+            ("c = clip(c, run.cell_clip);", "", "no clip"),
+            ("project(first + 4u * quad, ", "project(first, ", "four sequences projected for all"),
+        ];
+        let of_sequence = [("workgroupBarrier();  // the step's rows", "//", "a missing barrier")];
+        let of_vector = [
+            ("subgroupShuffle(held[quad], other + 1u)", "subgroupShuffle(held[quad], other)", "another lane's row"),
+            ("row + lane < end", "row + lane + 1u < end", "a row too few"),
+            ("vec2(word(v.xy), word(v.zw))", "vec2(word(v.xy), word(v.xy))", "half of the state"),
+        ];
+        let whole = if device.info().is_software { Route::VectorKernel } else { Route::SequenceKernel };
+        let of_whole = if device.info().is_software { &of_vector[..] } else { &[] };
+        let faults = [(whole, &on_all[..]), (whole, of_whole), (Route::SequenceKernel, &of_sequence[..])];
+        for (route, faults) in faults {
+            assert_eq!(found(route), Vec::<String>::new());
+            for (right, wrong, what) in faults {
+                let failures = planted::with((right, wrong), || found(route));
+                assert!(!failures.is_empty(), "{what} was not seen");
+            }
+        }
     }
 }

@@ -116,6 +116,13 @@ fn the_step_kernel_stays_within_the_bound_at_awkward_sizes() {
     awkward_sizes(Route::StepKernel);
 }
 
+#[test]
+fn the_vector_kernel_stays_within_the_bound_at_awkward_sizes() {
+    if adapter().info().is_software {
+        awkward_sizes(Route::VectorKernel);
+    }
+}
+
 /// The check itself sees one wrong weight, gate or unit.
 #[test]
 fn the_bound_sees_a_wrong_weight_and_a_swapped_gate() {

@@ -30,15 +30,18 @@ fn adapter() -> &'static Device {
     })
 }
 
+/// The kernels of the adapter.
+fn kernels() -> Vec<Route> {
+    let mut kernels = vec![Route::SequenceKernel, Route::StepKernel];
+    // Not every GPU has what it needs, and none chooses it.
+    kernels.extend(adapter().info().is_software.then_some(Route::VectorKernel));
+    kernels
+}
+
 /// The routes that every cell without layer normalisation can take.
 fn routes() -> Vec<(&'static Device, Route)> {
-    vec![
-        (cpu(), Route::Auto),
-        (cpu(), Route::Operations),
-        (adapter(), Route::Operations),
-        (adapter(), Route::SequenceKernel),
-        (adapter(), Route::StepKernel),
-    ]
+    let on_cpu = [(cpu(), Route::Auto), (cpu(), Route::Operations), (adapter(), Route::Operations)];
+    on_cpu.into_iter().chain(kernels().into_iter().map(|route| (adapter(), route))).collect()
 }
 
 fn keras_lanes() -> Vec<KerasLstm> {
@@ -246,7 +249,7 @@ fn every_output_is_written_whatever_was_in_memory() {
     let rich = Network::Cell(rich_tf1(size.input, size.units, 14, &mut random));
     let batches = [true, false].map(|ragged| batch(&network, size, ragged, &mut random));
     let rich_batches = [true, false].map(|ragged| batch(&rich, size, ragged, &mut random));
-    for route in [Route::SequenceKernel, Route::StepKernel] {
+    for route in kernels() {
         let lane = KerasLstm::new(adapter().clone()).with_route(route);
         let tf1_lane = Tf1FusedLstm::new(adapter().clone()).with_route(route);
         let first = lane.run(&network, &batches[0]).unwrap();
@@ -290,12 +293,12 @@ fn long_sequences_are_computed_to_their_end() {
     let networks = wirings::<KerasCell>(size.input, size.units, &mut random);
     let (_, network) = &networks[2];
     let batch = batch(network, size, true, &mut random);
-    for route in [Route::SequenceKernel, Route::StepKernel] {
+    for route in kernels() {
         assert_close(&KerasLstm::new(adapter().clone()).with_route(route), network, &batch, "long");
     }
     let networks = wirings::<Tf1Cell>(size.input, size.units, &mut random);
     let (_, network) = &networks[2];
-    for route in [Route::SequenceKernel, Route::StepKernel] {
+    for route in kernels() {
         assert_close(&Tf1FusedLstm::new(adapter().clone()).with_route(route), network, &batch, "long");
     }
 }
@@ -326,12 +329,14 @@ fn what_does_not_fit_workgroup_memory_takes_a_dispatch_for_each_step() {
     let batch = batch(&network, size, false, &mut random);
     let lane = KerasLstm::new(adapter().clone());
     let chosen = lane.chosen(network.cells()[0], 2, 2).to_string();
-    assert!(chosen.starts_with("step kernel"), "{chosen}");
+    let expected = if adapter().info().is_software { "vector kernel" } else { "step kernel" };
+    assert!(chosen.starts_with(expected), "{chosen}");
     assert_close(&lane, &network, &batch, "a wide input");
     for (device, route, says) in [
         (adapter(), Route::SequenceKernel, "does not fit"),
         (cpu(), Route::SequenceKernel, "need a wgpu device"),
         (cpu(), Route::StepKernel, "need a wgpu device"),
+        (cpu(), Route::VectorKernel, "need a wgpu device"),
     ] {
         let forced = KerasLstm::new(device.clone()).with_route(route);
         let Err(LaneError::Device { message, .. }) = forced.run(&network, &batch) else { panic!("forced") };
