@@ -210,6 +210,56 @@ fn a_large_layer_has_a_small_bundle() {
     assert!(!bundles.path("c").exists());
 }
 
+/// gatewise's own conversion of a golden case with the bias of one layer spoilt: the forget gate's, by a tenth.
+fn spoilt(bundles: &Bundles, case: &str, layer: &str) -> PathBuf {
+    let file = bundles.path("spoilt.npz");
+    gatewise(["convert".as_ref(), golden(case).as_os_str(), "-o".as_ref(), file.as_os_str()]).expect_code(0, case);
+    let mut arrays: Vec<(String, ArrayD<f32>)> = golden::npz(&file).into_iter().collect();
+    let (_, bias) = arrays.iter_mut().find(|(name, _)| name.contains(layer) && name.ends_with("bias")).expect(layer);
+    let units = bias.len() / 4;
+    bias.slice_mut(ndarray::s![units..2 * units]).mapv_inplace(|b| b + 0.1);
+    write(&file, &arrays);
+    file
+}
+
+/// Cells of other forms, each with the kind of part that shows them: where units do not stand alone a step of the whole
+/// cell, and a sequence where the two forms of a cell start a step from different states.
+#[test]
+fn every_form_of_cell_shows_again_on_a_cpu() {
+    let bundles = Bundles::new();
+    let without_layer_norm = bundles.path("basic.npz");
+    gatewise(["convert".as_ref(), golden("basic").as_os_str(), "-o".as_ref(), without_layer_norm.as_os_str()])
+        .expect_code(0, "convert");
+    for (case, layer, expected) in [
+        ("layer_norm", "", "step"),
+        ("projection", "lstm", "sequence"),
+        ("bidirectional", "backward_layer", "step"),
+        ("cells/bidirectional_projection", "backward_layer", "sequence"),
+    ] {
+        let candidate = if layer.is_empty() { without_layer_norm.clone() } else { spoilt(&bundles, case, layer) };
+        let name = case.replace('/', "-");
+        bundles.verify(&name, &golden(case), Some(&candidate), &[]).expect_code(1, case);
+        let bundle = bundles.json(&name);
+        assert_eq!(kind(&bundle), expected, "{case}");
+        let run = bundles.replay(&name);
+        run.expect_code(1, case);
+        let document = run.json();
+        assert_eq!((&document["shows"], &document["verdict"]), (&true.into(), &"fail".into()), "{case}");
+        let element = &document["element"];
+        assert_eq!(element["within"], false, "{case}: {element:#}");
+        for values in ["recorded", "repeated"] {
+            let (oracle, found) = (element[values]["oracle"].as_f64(), element[values]["found"].as_f64());
+            let apart = (oracle.expect("the oracle's value") - found.expect("the lane's value")).abs();
+            assert!(apart > 1e-3, "{case}: {element:#}");
+        }
+        same_values(&document);
+        if layer == "backward_layer" {
+            let layer = bundle["layer"].as_str().unwrap();
+            assert!(layer.contains("backward"), "{case}: {layer}");
+        }
+    }
+}
+
 /// One bit of one weight: too little for the lanes, and a fail all the same.
 #[test]
 fn a_weight_off_by_one_bit_shows_again() {
