@@ -63,6 +63,7 @@ fn cases() -> Vec<Case> {
             checks: vec![all_ok],
         },
         Case { name: "bidirectional", arguments: with(&[golden("bidirectional")]), code: 0, checks: vec![all_ok; 2] },
+        Case { name: "projected", arguments: with(&[golden("projection")]), code: 0, checks: vec![all_ok] },
     ]
 }
 
@@ -107,6 +108,7 @@ fn every_verdict_fits_a_terminal_and_reads_from_verdict_to_advice() {
         for (index, expected) in case.checks.iter().enumerate() {
             assert_eq!(columns.each_ref().map(|c| c[index]), *expected, "{name}: {text}");
         }
+        assert_eq!(text.contains("8 units projected to 4, layer 0"), name == "projected", "{name}: {text}");
         // A block character for every step or column of steps.
         assert!(
             text.lines().any(|l| l.starts_with("  carried") && l.chars().any(|c| ('▁'..='█').contains(&c))),
@@ -145,4 +147,71 @@ fn all_steps_are_shown_when_asked_for_and_the_verdict_alone_when_quiet() {
     assert_eq!(rows(&shown(pass, "C", &["--steps"])), 30);
     let quiet = shown(pass, "C", &["--quiet"]);
     assert!(quiet.starts_with("PASS  ") && quiet.lines().count() <= 3, "{quiet}");
+}
+
+/// Work that takes a while: `gatewise` and these arguments.
+const LONG: [&str; 7] = ["verify", "GOLDEN/seed_names", "--device", "cpu", "--timesteps", "2000", "--color=never"];
+
+fn long() -> Vec<String> {
+    LONG.map(|word| word.replace("GOLDEN", golden("").to_str().unwrap().trim_end_matches('/'))).to_vec()
+}
+
+/// On a terminal of 80 columns, made by `script` of util-linux: a bar with what is done, how fast it goes and how long it
+/// still takes, which is gone after Ctrl-C. The same work beside it, without a terminal, says nothing.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_bar_is_shown_where_somebody_watches_and_nowhere_else() {
+    use std::io::Read;
+    use std::process::Stdio;
+    let folder = tempfile::TempDir::new().unwrap();
+    let pid = folder.path().join("pid");
+    let quoted: Vec<String> = long().iter().map(|word| format!("'{word}'")).collect();
+    let program = env!("CARGO_BIN_EXE_gatewise");
+    let on_it = format!("stty cols 80; echo $$ > '{}'; exec '{program}' {}", pid.display(), quoted.join(" "));
+    let watched =
+        Command::new("script").args(["-qec", &on_it, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let Ok(mut watched) = watched else {
+        assert!(std::env::var_os("CI").is_none(), "no script on PATH, and CI is set");
+        eprintln!("SKIPPED: no script of util-linux on PATH");
+        return;
+    };
+    let mut alone = Command::new(program)
+        .args(long())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+
+    let mut screen = watched.stdout.take().unwrap();
+    let (mut shown, mut buffer) = (String::new(), [0; 4096]);
+    let is_bar = |line: &str| line.contains("lstm/basic_lstm_cell ") && line.contains(" left");
+    let known = |shown: &str| shown.split('\r').any(|l| is_bar(l) && !l.contains("not known yet"));
+    while !known(&shown) {
+        let read = screen.read(&mut buffer).unwrap();
+        assert!(read > 0, "it ended without a bar: {shown:?}");
+        shown += std::str::from_utf8(&buffer[..read]).unwrap();
+    }
+    let interrupt = format!("kill -INT {}", std::fs::read_to_string(&pid).unwrap());
+    assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
+    screen.read_to_string(&mut shown).unwrap();
+    assert_eq!(watched.wait().unwrap().code(), Some(130));
+    alone.kill().unwrap();
+    let said = alone.wait_with_output().unwrap().stderr;
+    assert_eq!(String::from_utf8_lossy(&said), "", "nobody watches");
+
+    let lines: Vec<String> = shown.split(['\r', '\n']).map(without_clearing).filter(|l| is_bar(l)).collect();
+    assert!(lines.iter().all(|l| l.is_ascii() && l.chars().count() <= 80), "{lines:?}");
+    let last = lines.last().unwrap();
+    let (done, pace) = last.split_once("/6, ").unwrap_or_else(|| panic!("{last}"));
+    assert!(done.ends_with(['1', '2', '3', '4', '5']), "{last}");
+    let (speed, left) = pace.split_once(", ").unwrap_or_else(|| panic!("{last}"));
+    assert!(speed.ends_with("/s") || speed.ends_with(" s each"), "{last}");
+    assert!(left.trim_end().ends_with(" left") && left.starts_with(|c: char| c.is_ascii_digit()), "{last}");
+    assert!(shown.ends_with("\r\u{1b}[K"), "the bar stays on the screen: {shown:?}");
+}
+
+/// The line without the escape sequence that clears what was there before.
+#[cfg(target_os = "linux")]
+fn without_clearing(line: &str) -> String {
+    line.replace("\u{1b}[2K", "").replace("\u{1b}[K", "")
 }

@@ -5,12 +5,57 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// What is done sooner is done without a bar.
 const MOMENT: Duration = Duration::from_millis(700);
 /// Between two drawings, so that time goes on being shown where nothing else does.
 const TICK: Duration = Duration::from_millis(200);
+
+const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes}, {pace}";
+const STAGES: &str = "{msg} {wide_bar} {pos}/{len}, {pace}";
+
+/// How a bar looks. `line` is a template of `indicatif`, in which `{pace}` is how fast it goes and how long it still
+/// takes: by `speed`, in items a second, which `shown` puts in words.
+pub(crate) fn style(line: &str, speed: fn(&ProgressState) -> f64, shown: fn(f64) -> String) -> ProgressStyle {
+    let pace = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let speed = speed(state);
+        let to_do = state.len().unwrap_or(0).saturating_sub(state.pos()) as f64;
+        let left = Duration::try_from_secs_f64(to_do / speed).ok().filter(|_| state.pos() > 0);
+        // What cannot be written is not shown.
+        let _shown = match left {
+            Some(left) => write!(out, "{}, {} left", shown(speed), short(left)),
+            None => write!(out, "time left not known yet"),
+        };
+    };
+    let style = ProgressStyle::with_template(line).unwrap_or_else(|_| ProgressStyle::default_bar());
+    // As every locale can show.
+    style.with_key("pace", pace).progress_chars("=> ")
+}
+
+/// Items a second since the beginning.
+fn on_average(state: &ProgressState) -> f64 {
+    state.pos() as f64 / state.elapsed().as_secs_f64()
+}
+
+/// Items a second, or seconds an item.
+pub(crate) fn items(speed: f64) -> String {
+    if speed < 1.0 { format!("{:.1} s each", 1.0 / speed) } else { format!("{speed:.1}/s") }
+}
+
+fn bytes(speed: f64) -> String {
+    format!("{}/s", HumanBytes(speed as u64))
+}
+
+/// A time as it is said.
+fn short(time: Duration) -> String {
+    let s = time.as_secs();
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {} s", s / 60, s % 60),
+        _ => format!("{} h {} min", s / 3600, s % 3600 / 60),
+    }
+}
 
 /// A bar that clears itself away when it is dropped.
 pub(crate) struct Progress {
@@ -22,20 +67,19 @@ pub(crate) struct Progress {
 impl Progress {
     /// Over bytes.
     pub(crate) fn bytes(what: &str, total: u64, quiet: bool) -> Progress {
-        let line = "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
-        Progress::new(what, total, line, quiet)
+        Progress::new(what, total, BYTES, bytes, quiet)
     }
 
     /// Over stages of work of about the same length.
     pub(crate) fn stages(what: &str, total: u64, quiet: bool) -> Progress {
-        Progress::new(what, total, "{msg} {wide_bar} {pos}/{len}, {per_sec}, {elapsed}, {eta} left", quiet)
+        Progress::new(what, total, STAGES, items, quiet)
     }
 
-    fn new(what: &str, total: u64, line: &str, quiet: bool) -> Progress {
+    fn new(what: &str, total: u64, line: &str, speed: fn(f64) -> String, quiet: bool) -> Progress {
         if quiet || !std::io::stderr().is_terminal() {
             return Progress { bar: ProgressBar::hidden(), shown: None };
         }
-        Progress::on(ProgressDrawTarget::stderr, MOMENT, what, total, line)
+        Progress::on(ProgressDrawTarget::stderr, MOMENT, what, total, (line, speed))
     }
 
     /// A bar that is shown on `target` after a moment.
@@ -44,13 +88,10 @@ impl Progress {
         moment: Duration,
         what: &str,
         total: u64,
-        line: &str,
+        (line, speed): (&str, fn(f64) -> String),
     ) -> Progress {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template(line) {
-            // As every locale can show.
-            bar.set_style(style.progress_chars("=> "));
-        }
+        bar.set_style(style(line, on_average, speed));
         bar.set_message(what.to_owned());
         let (done, waiting) = mpsc::channel();
         let its = bar.clone();
@@ -152,8 +193,8 @@ mod tests {
 
     fn bar(screen: &Screen, moment: Duration) -> Progress {
         let target = screen.clone();
-        let line = "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
-        Progress::on(move || ProgressDrawTarget::term_like(Box::new(target)), moment, "hashing", 4 << 20, line)
+        let target = move || ProgressDrawTarget::term_like(Box::new(target));
+        Progress::on(target, moment, "hashing", 4 << 20, (BYTES, bytes))
     }
 
     #[test]
@@ -173,6 +214,35 @@ mod tests {
         assert!(shown.is_ascii() && shown.trim_end().chars().count() <= 80, "{shown}");
         let last_shown = lines.iter().rposition(|l| l.contains("hashing")).unwrap();
         assert!(lines[last_shown..].iter().any(String::is_empty), "the bar is cleared: {lines:?}");
+    }
+
+    /// Coarse stages: what is left is known by how long those took that are done, however long ago.
+    #[test]
+    fn before_the_first_stage_nothing_is_promised_and_then_the_average_is() {
+        let screen = Screen::default();
+        let target = screen.clone();
+        let target = move || ProgressDrawTarget::term_like(Box::new(target));
+        let progress = Progress::on(target, Duration::ZERO, "comparing", 3, (STAGES, items));
+        let wait_for = |what: &str| {
+            let begun = Instant::now();
+            while !screen.lines().iter().any(|l| l.contains(what)) {
+                assert!(begun.elapsed() < Duration::from_secs(20), "no {what:?}: {:?}", screen.lines());
+                thread::sleep(Duration::from_millis(20));
+            }
+        };
+        wait_for("0/3, time left not known yet");
+        progress.add(1);
+        wait_for("1/3, ");
+        let shown = screen.lines().into_iter().rfind(|l| l.contains("1/3, ")).unwrap();
+        assert!(shown.contains("/s, 0 s left") || shown.contains(" s each, ") && shown.contains(" s left"), "{shown}");
+    }
+
+    #[test]
+    fn speeds_and_times_read_well() {
+        assert_eq!([0.125, 1.0, 17.04].map(items), ["8.0 s each", "1.0/s", "17.0/s"]);
+        assert_eq!(bytes(3.5 * 1024.0 * 1024.0), "3.50 MiB/s");
+        let shown = [0, 59, 61, 3599, 7260].map(|s| short(Duration::from_secs(s)));
+        assert_eq!(shown, ["0 s", "59 s", "1 min 1 s", "59 min 59 s", "2 h 1 min"]);
     }
 
     #[test]

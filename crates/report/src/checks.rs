@@ -25,6 +25,14 @@ impl Check {
     }
 }
 
+/// How large an LSTM is and where it stands.
+pub(crate) fn sizes(lstm: &VerifiedLstm) -> String {
+    let projection = lstm.weights.tensors.iter().find(|t| t.tensor == "output_projection");
+    let outputs = projection.and_then(|t| t.count.checked_div(lstm.units));
+    let projected = outputs.map_or_else(String::new, |n| format!(" projected to {n}"));
+    format!("{} inputs, {} units{projected}, layer {}, {}", lstm.input_size, lstm.units, lstm.layer, lstm.direction)
+}
+
 /// The four checks of an LSTM.
 pub(crate) fn checks(lstm: &VerifiedLstm) -> [Check; 4] {
     [weights(lstm), local(&lstm.timesteps), carried(&lstm.timesteps), faults(lstm)]

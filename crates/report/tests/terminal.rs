@@ -2,7 +2,7 @@
 
 mod documents;
 
-use documents::{bidirectional, chaotic, fail, inconclusive, pass, ragged};
+use documents::{bidirectional, chaotic, fail, inconclusive, pass, projected, ragged};
 use report::document::Verify;
 use report::{Steps, Style, verdict_line, verify_text};
 
@@ -10,7 +10,7 @@ const LOG: Style = Style::PLAIN;
 const SCREEN: Style = Style { color: false, unicode: true };
 const COLOUR: Style = Style { color: true, unicode: true };
 
-fn all() -> [(&'static str, Verify); 6] {
+fn all() -> [(&'static str, Verify); 7] {
     [
         ("pass", pass()),
         ("fail", fail()),
@@ -18,6 +18,7 @@ fn all() -> [(&'static str, Verify); 6] {
         ("ragged", ragged()),
         ("bidirectional", bidirectional()),
         ("chaotic", chaotic()),
+        ("projected", projected()),
     ]
 }
 

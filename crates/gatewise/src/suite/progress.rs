@@ -3,11 +3,12 @@
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState};
 use report::document::Finding;
 use report::printable;
 
 use super::plan::Case;
+use crate::progress;
 
 /// Where progress goes.
 pub(crate) struct Progress {
@@ -30,11 +31,9 @@ impl Progress {
             (false, false) => Look::Lines,
             (false, true) => {
                 let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
-                let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} (left: {eta}) {wide_msg}");
-                Look::Bar(match style {
-                    Ok(style) => bar.with_style(style),
-                    Err(_) => bar,
-                })
+                // Cases that are known take no time: the speed is that of the last ones.
+                let line = "{bar:20} {pos}/{len}, {pace}  {wide_msg}";
+                Look::Bar(bar.with_style(progress::style(line, ProgressState::per_sec, progress::items)))
             }
         };
         Progress { total, finished: AtomicUsize::new(0), known: AtomicUsize::new(0), look }

@@ -16,10 +16,10 @@ pub(super) struct Series<'a> {
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 260.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 64.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 38.0;
+const BOTTOM: f64 = 44.0;
 /// More points than this say no more on a screen: of neighbours the largest is drawn.
 const POINTS: usize = 800;
 

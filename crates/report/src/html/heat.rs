@@ -6,7 +6,7 @@ use super::escape;
 use crate::document::Heat;
 
 const WIDTH: usize = 760;
-const LEFT: usize = 58;
+const LEFT: usize = 64;
 const RIGHT: usize = 14;
 const TOP: usize = 6;
 const BOTTOM: usize = 34;
@@ -27,7 +27,8 @@ pub(super) fn heat(heat: &Heat) -> String {
     if high == 0.0 && !broken {
         return "<p class=\"facts\">The lanes give the same outputs, bit for bit.</p>".to_owned();
     }
-    let low = finite().fold(high, f64::min).max(high * 1e-6);
+    // Below a thousandth of the largest nothing matters, and colours are few.
+    let low = finite().fold(high, f64::min).max(high * 1e-3);
     let level = |value: f64| match value {
         v if !v.is_finite() => LEVELS,
         v if v <= 0.0 => 0,

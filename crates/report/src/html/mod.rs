@@ -7,7 +7,7 @@ mod tables;
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::checks::{by_quantity, from_oracle};
+use crate::checks::{by_quantity, from_oracle, sizes};
 use crate::document::{Timestep, VerifiedLstm, Verify};
 use crate::printable;
 use chart::{Series, chart};
@@ -48,6 +48,16 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
+/// The same, with what stands between backticks as code.
+fn with_code(text: &str) -> String {
+    let escaped = escape(text);
+    if escaped.matches('`').count() % 2 != 0 {
+        return escaped;
+    }
+    let pieces = escaped.split('`').enumerate();
+    pieces.map(|(n, piece)| if n % 2 == 0 { piece.to_owned() } else { format!("<code>{piece}</code>") }).collect()
+}
+
 fn verdict(out: &mut String, document: &Verify) {
     let class = match document.verdict.as_str() {
         known @ ("pass" | "fail" | "inconclusive") => known,
@@ -71,13 +81,13 @@ fn verdict(out: &mut String, document: &Verify) {
     }
     let _ = write!(out, "<h3>What to do now</h3><ul>");
     for step in crate::next(document) {
-        let _ = write!(out, "<li>{}</li>", escape(&step));
+        let _ = write!(out, "<li>{}</li>", with_code(&step));
     }
     out.push_str("</ul>");
     if !document.notes.is_empty() {
         let _ = write!(out, "<h3>What this rests on</h3><ul>");
         for note in &document.notes {
-            let _ = write!(out, "<li>{}</li>", escape(note));
+            let _ = write!(out, "<li>{}</li>", with_code(note));
         }
         out.push_str("</ul>");
     }
@@ -86,13 +96,10 @@ fn verdict(out: &mut String, document: &Verify) {
 fn section(out: &mut String, index: usize, lstm: &VerifiedLstm) {
     let _ = write!(
         out,
-        "<section><h2>{} <span class=\"facts\">→ {}</span></h2><p class=\"facts\">layer {}, {}, {} inputs, {} units; {} values compared</p>",
+        "<section><h2>{} <span class=\"facts\">→ {}</span></h2><p class=\"facts\">{}; {} values compared</p>",
         escape(&lstm.name),
         escape(&lstm.candidate),
-        lstm.layer,
-        escape(&lstm.direction),
-        lstm.input_size,
-        lstm.units,
+        escape(&sizes(lstm)),
         lstm.compared
     );
     tables::diagnosis(out, &lstm.diagnosis);
@@ -112,7 +119,8 @@ fn section(out: &mut String, index: usize, lstm: &VerifiedLstm) {
         out,
         &format!("carried-{index}"),
         "Carried divergence: each lane runs freely on its own state",
-        "Largest |Δ| of h and c over all sequences and units. Where “allowed” ends, right runs are themselves apart by chance.",
+        "Largest |Δ| of h and c over all sequences and units; where it is zero its line has a gap. Where “allowed” ends, \
+         right runs are themselves apart by chance.",
         &carried,
     );
     let local = [
@@ -154,34 +162,31 @@ fn figure(out: &mut String, id: &str, title: &str, caption: &str, series: &[Seri
 
 fn provenance(out: &mut String, document: &Verify, command: &str) {
     let _ = write!(out, "<section><h2>Provenance</h2><h3>To repeat it</h3><pre>{}</pre>", escape(command));
-    let mut rows = vec![("gatewise".to_owned(), format!("version {}", env!("CARGO_PKG_VERSION")))];
+    out.push_str("<table class=\"facts-table\"><tbody>");
+    let mut row = |name: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = write!(out, "<tr><th scope=\"row\">{}</th><td>{value}</td></tr>", escape(name));
+        }
+    };
     let files = document.inputs.checkpoint.iter().map(|f| ("checkpoint", f));
     let files = files.chain(document.inputs.candidate.iter().map(|f| ("candidate", f)));
     for (role, file) in files.chain(document.inputs.recorded.iter().map(|f| ("recorded inputs", f))) {
-        rows.push((format!("{role} {}, SHA-256", file.path), file.sha256.clone()));
+        let (path, sha256) = (escape(&file.path), escape(&file.sha256));
+        row(role, &format!("<code>{path}</code><br><span class=\"facts\">SHA-256 <code>{sha256}</code></span>"));
     }
     let s = &document.settings;
-    rows.push(("candidate format".to_owned(), document.inputs.candidate_format.clone()));
-    rows.push(("inputs".to_owned(), format!("{} sequences of {} steps, seed {}", s.sequences, s.timesteps, s.seed)));
-    rows.push((
-        "device".to_owned(),
-        format!("{} ({}, {})", document.device.name, document.device.kind, document.device.backend),
-    ));
-    rows.push(("driver".to_owned(), document.device.driver.clone()));
-    rows.push(("lanes".to_owned(), s.lanes.join(", ")));
-    rows.push((
-        "bound".to_owned(),
-        format!(
-            "λ = {}, carried factor {}, {} right runs of every sequence",
-            s.lambda, s.carried_factor, s.ensemble_members
-        ),
-    ));
+    row("candidate format", &escape(&document.inputs.candidate_format));
+    row("inputs", &format!("{} sequences of {} steps, seed {}", s.sequences, s.timesteps, s.seed));
+    let device = &document.device;
+    row("device", &escape(&format!("{} ({}, {})", device.name, device.kind, device.backend)));
+    row("driver", &escape(&device.driver));
+    row("lanes", &escape(&s.lanes.join(", ")));
+    let runs = if s.ensemble_members == 1 { "run" } else { "runs" };
+    let members = format!("{} right {runs} of every sequence", s.ensemble_members);
+    row("bound", &format!("λ = {}, carried factor {}, {members}", s.lambda, s.carried_factor));
     let budgets: Vec<String> = s.activation_budget_ulp.iter().map(|(name, ulp)| format!("{name} {ulp:.1}")).collect();
-    rows.push(("activation budgets in ULP".to_owned(), budgets.join(", ")));
-    out.push_str("<table><tbody>");
-    for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
-        let _ = write!(out, "<tr><th scope=\"row\">{}</th><td><code>{}</code></td></tr>", escape(name), escape(value));
-    }
+    row("activation budgets in ULP", &escape(&budgets.join(", ")));
+    row("gatewise", &format!("version {}", env!("CARGO_PKG_VERSION")));
     out.push_str("</tbody></table></section>");
 }
 
@@ -192,5 +197,10 @@ mod tests {
     #[test]
     fn text_cannot_become_markup() {
         assert_eq!(escape("<a href=\"x\">&'\u{1b}"), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;\\u{1b}");
+    }
+    #[test]
+    fn what_stands_between_backticks_is_code() {
+        assert_eq!(with_code("run `a <b>`, or `c`"), "run <code>a &lt;b&gt;</code>, or <code>c</code>");
+        assert_eq!(with_code("one ` alone"), "one ` alone");
     }
 }

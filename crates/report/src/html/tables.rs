@@ -19,15 +19,16 @@ fn number(value: f64) -> String {
 /// What must hold of every LSTM, at a glance.
 pub(super) fn overview(out: &mut String, lstms: &[VerifiedLstm]) {
     out.push_str(
-        "<div class=\"scroll\" tabindex=\"0\"><table class=\"overview\"><thead><tr><th>LSTM</th><th>check</th><th>result</th>\
-         <th>found</th><th>worst at</th></tr></thead><tbody>",
+        "<div class=\"scroll\" tabindex=\"0\"><table class=\"overview\"><thead><tr><th>check</th><th>result</th>\
+         <th>found</th><th>worst at</th></tr></thead>",
     );
     for lstm in lstms {
-        for (index, check) in checks(lstm).iter().enumerate() {
-            out.push_str("<tr>");
-            if index == 0 {
-                let _ = write!(out, "<th scope=\"rowgroup\" rowspan=\"4\"><code>{}</code></th>", escape(&lstm.name));
-            }
+        let _ = write!(
+            out,
+            "<tbody><tr><th class=\"whose\" scope=\"rowgroup\" colspan=\"4\"><code>{}</code></th></tr>",
+            escape(&lstm.name)
+        );
+        for check in checks(lstm) {
             let class = match check.holds {
                 Some(true) => "yes",
                 Some(false) => "no",
@@ -35,15 +36,16 @@ pub(super) fn overview(out: &mut String, lstms: &[VerifiedLstm]) {
             };
             let _ = write!(
                 out,
-                "<td>{}</td><td class=\"{class}\">{}</td><td>{}</td><td>{}</td></tr>",
+                "<tr><td>{}</td><td class=\"{class}\">{}</td><td>{}</td><td>{}</td></tr>",
                 check.name,
                 check.result(),
                 escape(&check.found),
                 escape(&check.worst)
             );
         }
+        out.push_str("</tbody>");
     }
-    out.push_str("</tbody></table></div>");
+    out.push_str("</table></div>");
 }
 
 pub(super) fn diagnosis(out: &mut String, found: &[Diagnosis]) {
@@ -67,7 +69,7 @@ pub(super) fn weights(out: &mut String, weights: &Weights) {
     let state = if weights.equal { "<span class=\"yes\">equal</span>" } else { "<span class=\"no\">different</span>" };
     let _ = write!(
         out,
-        "<h3>Weights: {state}</h3><table><thead><tr><th>tensor</th><th class=\"n\">weights</th>\
+        "<h3>Weights: {state}</h3><div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>tensor</th><th class=\"n\">weights</th>\
          <th class=\"n\">differ</th><th class=\"n\">largest |Δ|</th><th>at</th></tr></thead><tbody>"
     );
     for t in &weights.tensors {
@@ -81,7 +83,7 @@ pub(super) fn weights(out: &mut String, weights: &Weights) {
             number(t.max_abs)
         );
     }
-    out.push_str("</tbody></table>");
+    out.push_str("</tbody></table></div>");
     for setting in &weights.settings {
         let _ = write!(out, "<p class=\"no\">{}</p>", escape(setting));
     }

@@ -7,7 +7,7 @@ use super::spark::{Curve, curves};
 use super::steps::{Steps, steps};
 use super::style::Style;
 use super::wrap::{WIDTH, width, wrapped};
-use crate::checks::{checks, from_oracle, worst};
+use crate::checks::{checks, from_oracle, sizes, worst};
 use crate::document::{Timestep, VerifiedLstm, Verify};
 use crate::printable;
 
@@ -72,7 +72,7 @@ fn one_lstm(out: &mut String, lstm: &VerifiedLstm, which: Steps, style: Style) {
     // Long scopes take a line each.
     let heading = if width(&heading) > WIDTH { heading.replacen(" -> ", "\n  -> ", 1) } else { heading };
     let _ = writeln!(out, "\n{}", style.heading(&heading));
-    let _ = writeln!(out, "{} inputs, {} units, layer {}, {}", lstm.input_size, lstm.units, lstm.layer, lstm.direction);
+    let _ = writeln!(out, "{}", sizes(lstm));
     out.push('\n');
     table(out, lstm, style);
     out.push('\n');
@@ -133,18 +133,21 @@ fn details(out: &mut String, lstm: &VerifiedLstm) {
     if let Some((t, at)) = worst(all, |t| t.local.ratio).and_then(|t| Some((t, t.local.at.as_ref()?))) {
         let is_state = at.state == "h" || at.state == "c";
         let gate = if is_state { format!("; mostly by gate {}", t.local.gate) } else { String::new() };
+        let (expected, found, bound) = (value(at.expected), value(at.found), t.local.bound);
         say(&format!(
-            "local: at the worst place {:.7} was expected, {:.7} found, where the bound is {:.2e}{gate}",
-            at.expected, at.found, t.local.bound
+            "local: at the worst place {expected} was expected, {found} found, where the bound is {bound:.2e}{gate}"
         ));
     }
     if let Some(t) = worst(all, |t| t.carried.max_abs) {
         let growth = lstm.growth_per_step.map_or_else(String::new, |g| format!("; grows {g:.3}-fold a step"));
-        let values =
-            t.carried.at.as_ref().and_then(|at| Some((at, at.oracle?))).map_or_else(String::new, |(at, oracle)| {
-                format!(": TF1 {:.7}, Keras {:.7}, the truth {oracle:.7}", at.expected, at.found)
-            });
-        say(&format!("carried: the lanes are at most {:.2e} apart{values}{growth}", t.carried.max_abs));
+        let at = t.carried.at.as_ref().and_then(|at| Some((at, at.oracle?)));
+        let values = at.map_or_else(String::new, |(at, oracle)| {
+            format!(": TF1 {}, Keras {}, the truth {}", value(at.expected), value(at.found), value(oracle))
+        });
+        match t.carried.max_abs {
+            0.0 => say(&format!("carried: the lanes give the same values, bit for bit{growth}")),
+            apart => say(&format!("carried: the lanes are at most {apart:.2e} apart{values}{growth}")),
+        }
     }
     if let Some(step) = all.iter().find(|t| t.carried.saturated) {
         say(&format!("from step {} on even right runs drift apart: carried error says nothing there", step.t));
@@ -154,8 +157,8 @@ fn details(out: &mut String, lstm: &VerifiedLstm) {
     if !missed.is_empty() {
         say(&format!("faults that would not have been seen: {}", missed.join(", ")));
     }
-    for kill in lstm.sensitivity.iter().filter(|k| k.detected.is_none()) {
-        say(&format!("cannot show: {} ({})", kill.fault, printable(kill.why.as_deref().unwrap_or_default())));
+    for (why, faults) in that_cannot_show(lstm) {
+        say(&format!("cannot show: {} ({})", faults.join(", "), printable(why)));
     }
     if let Some(change) = &lstm.smallest_change {
         let never = if change.invisible > 0 { format!("; {} never", change.invisible) } else { String::new() };
@@ -164,6 +167,25 @@ fn details(out: &mut String, lstm: &VerifiedLstm) {
             change.median, change.p95
         ));
     }
+}
+
+/// A value that was computed, with as many digits as f32 has.
+fn value(v: f64) -> String {
+    if v == 0.0 || (1e-2..1e7).contains(&v.abs()) || !v.is_finite() { format!("{v:.7}") } else { format!("{v:.7e}") }
+}
+
+/// The faults that cannot show, by the reason why, in the order of the kill table; one of several forms once.
+fn that_cannot_show(lstm: &VerifiedLstm) -> Vec<(&str, Vec<&str>)> {
+    let mut all: Vec<(&str, Vec<&str>)> = vec![];
+    for kill in lstm.sensitivity.iter().filter(|k| k.detected.is_none()) {
+        let (why, fault) = (kill.why.as_deref().unwrap_or_default(), kill.fault.as_str());
+        match all.iter_mut().find(|(known, _)| *known == why) {
+            None => all.push((why, vec![fault])),
+            Some((_, faults)) if faults.contains(&fault) => {}
+            Some((_, faults)) => faults.push(fault),
+        }
+    }
+    all
 }
 
 /// What was compared, how, and what that rests on.

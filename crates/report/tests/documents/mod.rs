@@ -239,6 +239,35 @@ pub(crate) fn bidirectional() -> Verify {
     document
 }
 
+/// A cell with a projection, several forms of one fault that cannot show, and lanes that agree to the last bit.
+pub(crate) fn projected() -> Verify {
+    let mut document = pass();
+    let cell = &mut document.lstms[0];
+    cell.weights.tensors.push(WeightTensor {
+        tensor: "output_projection".to_owned(),
+        count: 3200,
+        differing: 0,
+        max_abs: 0.0,
+        at: None,
+    });
+    cell.weights.count += 3200;
+    let form = |fault: &str| Kill {
+        fault: fault.to_owned(),
+        text: String::new(),
+        detected: None,
+        margin: 0.0,
+        why: Some("the gates that it exchanges hold the same weights".to_owned()),
+    };
+    cell.sensitivity.extend(["gate-order", "gate-order", "interleaved-gates", "gate-order"].map(form));
+    cell.max_abs = 0.0;
+    for step in &mut cell.timesteps {
+        step.carried.max_abs = 0.0;
+        step.carried.lanes = each(0.0);
+        step.local.at = at("h", 25, 0, -1.269e-4, 1.5e-11);
+    }
+    document
+}
+
 /// A network in chaos, on a lane that gives numbers that are none.
 pub(crate) fn chaotic() -> Verify {
     let mut document = inconclusive();
