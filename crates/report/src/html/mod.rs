@@ -51,11 +51,13 @@ pub(crate) fn escape(text: &str) -> String {
 /// The same, with what stands between backticks as code.
 fn with_code(text: &str) -> String {
     let escaped = escape(text);
-    if escaped.matches('`').count() % 2 != 0 {
+    if !escaped.matches('`').count().is_multiple_of(2) {
         return escaped;
     }
     let pieces = escaped.split('`').enumerate();
-    pieces.map(|(n, piece)| if n % 2 == 0 { piece.to_owned() } else { format!("<code>{piece}</code>") }).collect()
+    pieces
+        .map(|(n, piece)| if n.is_multiple_of(2) { piece.to_owned() } else { format!("<code>{piece}</code>") })
+        .collect()
 }
 
 fn verdict(out: &mut String, document: &Verify) {
