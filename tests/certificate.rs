@@ -157,6 +157,29 @@ fn nothing_is_certified_where_nothing_was_compared() {
     assert!(std::fs::read_dir(folder.0.path()).unwrap().count() == 9, "no other file is left");
 }
 
+/// Each file has one purpose: no two results share one, and the key that signs stays a key.
+#[test]
+fn no_evidence_takes_the_place_of_another_or_of_the_key() {
+    let folder = Folder::new();
+    std::fs::hard_link(folder.path("key.pem"), folder.path("linked.pem")).unwrap();
+    let refused = |more: &str, why: &str| {
+        let run = folder.run(&format!("verify . right.keras --device cpu --sequences 4 --timesteps 6 {more}"));
+        run.expect_code(2, more);
+        assert!(run.stderr.contains(why) && run.stdout.is_empty(), "{more}: {}", run.stderr);
+    };
+    for (a, b) in [("x", "x"), ("x", "./x"), ("key.pem", "linked.pem")] {
+        refused(&format!("--report {a} --certificate {b}"), "is named for two results: give each its own file");
+    }
+    refused("--report x --bundle x", "is named for two results");
+    refused("--certificate x --bundle ./x", "is named for two results");
+    for key in ["key.pem", "./key.pem", "linked.pem"] {
+        refused(&format!("--sign key.pem --certificate {key}"), "choose another file to write");
+        refused(&format!("--sign key.pem --certificate c.json --report {key}"), "choose another file to write");
+    }
+    assert_eq!(folder.text("key.pem"), PRIVATE);
+    assert_eq!(std::fs::read_dir(folder.0.path()).unwrap().count(), 10, "no other file is left");
+}
+
 /// A change of what a reader sees, anywhere: exit 1, never 0, 2 or 3.
 #[test]
 fn a_changed_certificate_is_refused() {

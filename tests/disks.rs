@@ -87,6 +87,103 @@ fn a_read_only_folder_is_found_out_before_the_work() {
     assert_eq!(lines, expected, "{printed}");
 }
 
+/// A suite of one small case of `$1`, for a script; what is accepted of it, and files that are to stay as they are.
+const A_SUITE: &str = "
+    printf '[[case]]\nname = \"a\"\ncheckpoint = \"%s/basic\"\ndevice = \"cpu\"\nsequences = 4\ntimesteps = 6\n' \"$1\" > s.toml
+    mkdir d && mount -t tmpfs -o size=64k tmpfs d || exit 9
+    \"$0\" suite s.toml --quiet --baseline d/base --accept > /dev/null || exit 9
+    cp d/base base; for f in certificate results junit summary; do echo old > d/$f; done";
+
+/// Every way to write evidence, each followed by its exit code, with verifications of this size.
+fn every_output(size: &str) -> String {
+    let verify = format!("\"$0\" verify \"$1/basic\" --device cpu --quiet {size}");
+    let commands = [
+        format!("{verify} --certificate d/certificate"),
+        // A FAIL, for there to be something to show.
+        format!("{verify} --atol 0 --bundle d/bundle"),
+        "\"$0\" suite s.toml --quiet --results d/results".to_owned(),
+        "\"$0\" suite s.toml --quiet --junit d/junit".to_owned(),
+        "\"$0\" suite s.toml --quiet --summary d/summary".to_owned(),
+        "\"$0\" suite s.toml --quiet --baseline d/base --accept".to_owned(),
+        // All or none: a baseline without the results that it was accepted with is half of a run.
+        "\"$0\" suite s.toml --quiet --baseline base --accept --results d/results".to_owned(),
+        "\"$0\" suite s.toml --quiet --state d/state".to_owned(),
+    ];
+    commands.map(|command| format!("{command} 2>&1; echo \"code $?\"\n")).concat()
+}
+
+/// What every command of [`every_output`] says where nothing can be written, and that all is as it was.
+fn nothing_was_written(printed: &str, why: &str, state: &str, files: &[&str]) {
+    let refused = |what: &str| [format!("error: {what}"), format!("  caused by: {why}"), "code 2".to_owned()];
+    let outputs =
+        ["certificate", "bundle", "results", "junit", "summary", "base", "results"].map(|f| format!("writing d/{f}"));
+    let expected = outputs.iter().map(String::as_str).chain([state]).flat_map(refused);
+    let expected: Vec<String> = expected.chain(files.iter().map(|f| (*f).to_owned())).collect();
+    // Not the system's words to the end, where they may hold the temporary name.
+    let lines: Vec<&str> = printed.lines().map(|l| l.split(" at path").next().unwrap_or(l)).collect();
+    assert_eq!(lines, expected, "{printed}");
+}
+
+const AS_IT_WAS: &str = "cat d/certificate d/results d/junit d/summary; cmp base d/base && echo same; ls -A d; ls -A";
+
+#[test]
+fn a_full_disk_leaves_all_evidence_as_it_was() {
+    let Some(shell) = shell_with_mounts("a_full_disk_leaves_all_evidence_as_it_was") else { return };
+    let commands = every_output("--sequences 4 --timesteps 6");
+    let printed = script(shell, &format!("{A_SUITE}; cat /dev/zero > d/full 2>/dev/null\n{commands}{AS_IT_WAS}"));
+    nothing_was_written(
+        &printed,
+        "No space left on device (os error 28)",
+        "writing the state file d/state",
+        &[
+            "old",
+            "old",
+            "old",
+            "old",
+            "same",
+            "base",
+            "certificate",
+            "full",
+            "junit",
+            "results",
+            "state",
+            "summary",
+            "base",
+            "d",
+            "s.toml",
+        ],
+    );
+}
+
+#[test]
+fn a_read_only_folder_takes_no_evidence_and_that_is_found_out_before_the_work() {
+    let name = "a_read_only_folder_takes_no_evidence_and_that_is_found_out_before_the_work";
+    let Some(shell) = shell_with_mounts(name) else { return };
+    let commands = every_output("--sequences 100000 --timesteps 10000 --memory 100GiB");
+    let slow = "sed -i -e 's/^sequences.*/sequences = 100000/' -e 's/^timesteps.*/timesteps = 10000/' s.toml";
+    let printed = script(shell, &format!("{A_SUITE}; {slow}; mount -o remount,ro d || exit 9\n{commands}{AS_IT_WAS}"));
+    nothing_was_written(
+        &printed,
+        "Read-only file system (os error 30)",
+        "opening the state file d/state",
+        &[
+            "old",
+            "old",
+            "old",
+            "old",
+            "same",
+            "base",
+            "certificate",
+            "junit",
+            "results",
+            "summary",
+            "base",
+            "d",
+            "s.toml",
+        ],
+    );
+}
+
 /// A checkpoint of one's own that may be written to.
 fn copy(folder: &Path) -> Vec<PathBuf> {
     let names = ["model.ckpt.index", "model.ckpt.data-00000-of-00001", "model.ckpt.meta"];

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,6 +15,7 @@ const RIGHT: &str =
     "[[case]]\nname = \"right\"\ncheckpoint = \"GOLDEN/basic\"\ncandidate = \"GOLDEN/basic/keras2/model.keras\"\n";
 const WRONG: &str = "[[case]]\nname = \"wrong\"\ncheckpoint = \"GOLDEN/basic\"\n\
                      candidate = \"GOLDEN/basic/keras2/wrong/bias_zeroed.weights.h5\"\n";
+const OWN: &str = "[[case]]\nname = \"own\"\ncheckpoint = \"GOLDEN/bidirectional\"\n";
 const DEAD: &str = "[[case]]\nname = \"dead\"\ncheckpoint = \"GOLDEN/../checkpoints/dead_weights\"\n";
 
 /// A folder with a suite of these tables in it.
@@ -390,6 +391,81 @@ fn results_do_not_replace_what_was_read() {
         assert_eq!(std::fs::read(&file).unwrap(), before);
     }
     let file = suite.at("out");
-    let twice = ["--results".as_ref(), file.as_os_str(), "--junit".as_ref(), file.as_os_str()];
-    assert!(suite.ends(&twice, 2).stderr.contains("named for two results"));
+    let twice = |other: &Path, option: &str| {
+        let run = suite.ends(&["--results".as_ref(), file.as_os_str(), option.as_ref(), other.as_os_str()], 2);
+        assert!(run.stderr.contains("named for two results"), "{}", run.stderr);
+    };
+    twice(&file, "--junit");
+    twice(&file, "--state");
+    twice(&suite.at("../").join(suite.0.path().file_name().unwrap()).join("out"), "--summary");
+    assert!(!file.exists());
+}
+
+/// Whatever a model is called by, its files are not replaced: a prefix, a folder, one of its files.
+#[test]
+fn results_do_not_replace_a_part_of_a_model() {
+    let suite = Suite::new(&[]);
+    let files = ["checkpoint", "model.ckpt.index", "model.ckpt.data-00000-of-00001", "model.ckpt.meta"];
+    std::fs::create_dir(suite.at("model")).unwrap();
+    for file in files {
+        std::fs::copy(golden("basic").join(file), suite.at("model").join(file)).unwrap();
+    }
+    let convert: [OsString; 6] = [
+        "convert".into(),
+        suite.at("model").into(),
+        "-o".into(),
+        suite.at("tf2").into(),
+        "--to".into(),
+        "tf2-checkpoint".into(),
+    ];
+    gatewise(convert).expect_code(0, "convert");
+    let mut refused = 0;
+    for checkpoint in ["model", "model/model.ckpt", "model/model.ckpt.meta", "model/checkpoint"] {
+        let case = format!("[[case]]\nname = \"a\"\ncheckpoint = \"{checkpoint}\"\ncandidate = \"tf2\"\n");
+        suite.rewrite(&[DEFAULTS, &case]);
+        let parts = files[1..].iter().map(|file| suite.at("model").join(file));
+        let candidate = ["tf2.index", "tf2.data-00000-of-00001"].map(|file| suite.at(file));
+        for file in parts.chain(candidate) {
+            let before = std::fs::read(&file).unwrap();
+            for option in ["--results", "--junit", "--summary"] {
+                let run = suite.ends(&[option.as_ref(), file.as_os_str()], 2);
+                assert!(run.stderr.contains("is read by this run"), "{checkpoint}: {}", run.stderr);
+                refused += 1;
+            }
+            assert!(std::fs::read(&file).unwrap() == before, "{} was replaced", file.display());
+        }
+        // And a file of another kind beside them may be, again and again.
+        for _ in 0..2 {
+            suite.ends(&["--results".as_ref(), suite.at("model/results.json").as_os_str()], 0);
+        }
+    }
+    assert_eq!(refused, 4 * 5 * 3);
+}
+
+/// The same suite on the CPU and on a GPU adapter, and dealt to both: the verdicts are the same, each case says where it
+/// ran, and neither the number at once nor the state file changes a byte. Killed and gone on with, it stays on its devices.
+#[test]
+fn a_suite_runs_over_several_devices_at_once() {
+    let suite = Suite::new(&["[defaults]\nsequences = 4\ntimesteps = 6\n", RIGHT, WRONG, "expect = \"fail\"\n", OWN]);
+    let state = suite.at("state");
+    let run = |more: &[&str]| {
+        let run = suite.ends(&[&["--format", "json"][..], more].concat(), 0);
+        let cases = run.json()["cases"].as_array().unwrap().clone();
+        let devices: Vec<String> = cases.iter().map(|c| c["found"]["device"].as_str().unwrap().to_owned()).collect();
+        let verdicts: Vec<Value> = cases.iter().map(|c| c["found"]["verdict"].clone()).collect();
+        assert_eq!(verdicts, ["pass", "fail", "pass"], "{more:?}");
+        (run, devices)
+    };
+    let (_, on_cpu) = run(&["--device", "cpu"]);
+    let (_, on_gpu) = run(&["--device", "gpu", "--jobs", "3"]);
+    assert!(on_cpu.iter().all(|d| *d == on_cpu[0]) && on_gpu.iter().all(|d| *d == on_gpu[0]), "{on_cpu:?} {on_gpu:?}");
+    assert_ne!(on_cpu[0], on_gpu[0]);
+    let dealt = ["--device", "cpu,gpu", "--state", state.to_str().unwrap()];
+    let (both, on_both) = run(&[&dealt[..], &["--jobs", "3"]].concat());
+    assert_eq!(on_both, [&on_cpu[0], &on_gpu[0], &on_cpu[0]].map(String::as_str));
+    let (known, _) = run(&[&dealt[..], &["--jobs", "1"]].concat());
+    assert_eq!((known.stderr.matches("(known)").count(), &known.stdout), (3, &both.stdout));
+    // A case of another device is another case.
+    let (other, _) = run(&["--device", "gpu,cpu", "--state", state.to_str().unwrap()]);
+    assert_eq!(other.stderr.matches("(known)").count(), 0, "{}", other.stderr);
 }

@@ -18,19 +18,22 @@ mod read;
 mod run;
 mod shard;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use disk::Disk;
 use report::document::{Counts, Ending, Expected, Finding, Outcome, Suite, SuiteCase, SuiteFile, Timings};
 
 use crate::error::CliError;
 use crate::exit::Code;
+use crate::store::Store;
 
 pub(crate) use options::Suite as Options;
 
 /// Runs a suite or a part of it, or joins parts.
 pub(crate) fn run(options: &Options) -> Result<Code, CliError> {
     if let Some(options::SuiteCommand::Merge(merge)) = &options.merge {
-        outputs::refuse_to_overwrite(&merge.outputs, &merge.parts)?;
+        outputs::refuse_to_overwrite(&merge.outputs, None, || merge.parts.clone())?;
         let (report, timings) = parts::merge(&merge.parts)?;
         return outputs::write(&merge.outputs, counted(report), &timings, None);
     }
@@ -44,7 +47,7 @@ pub(crate) fn run(options: &Options) -> Result<Code, CliError> {
         let problem = format!("{part}{}, which has {} cases", path.display(), plan.cases.len());
         return Err(CliError::NothingRun(problem));
     }
-    outputs::refuse_to_overwrite(&options.outputs, &inputs(path, &options.state, &plan))?;
+    outputs::refuse_to_overwrite(&options.outputs, options.state.as_deref(), || inputs(path, &plan))?;
     // What cannot be read at the end is better known before.
     outputs::check(&options.outputs)?;
 
@@ -79,16 +82,24 @@ pub(crate) fn run(options: &Options) -> Result<Code, CliError> {
     outputs::write(&options.outputs, counted(report), &timings, shard)
 }
 
-/// Files that no result may replace.
-fn inputs(suite: &Path, state: &Option<PathBuf>, plan: &plan::Plan) -> Vec<PathBuf> {
-    let mut files = vec![suite.to_owned()];
-    files.extend(state.clone());
+/// Files that no result may replace: all that the cases read, as they would find them now.
+fn inputs(suite: &Path, plan: &plan::Plan) -> Vec<PathBuf> {
+    let mut files: BTreeSet<PathBuf> = BTreeSet::from([suite.to_owned()]);
+    let mut models: BTreeSet<&Path> = BTreeSet::new();
     for case in &plan.cases {
         let verify = &case.verify;
-        files.push(verify.source.checkpoint.clone());
-        files.extend(verify.candidate.iter().chain(&verify.inputs).chain(&verify.source.map).cloned());
+        files.extend(verify.inputs.iter().chain(&verify.source.map).cloned());
+        models.insert(&verify.source.checkpoint);
+        models.extend(verify.candidate.as_deref());
     }
-    files
+    let disk = Disk::new();
+    for path in models {
+        files.insert(path.to_owned());
+        // A checkpoint is called by a prefix, a folder or one of its files, and reads others. What cannot be opened is an
+        // error of its case.
+        files.extend(Store::open(&disk, path).map(|store| store.files).unwrap_or_default());
+    }
+    files.into_iter().collect()
 }
 
 /// A finding beside what was expected.

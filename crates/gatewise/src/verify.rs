@@ -45,13 +45,14 @@ pub(crate) fn run(args: &args::Verify) -> Result<Code, CliError> {
     evidence.bundle.as_deref().map_or(Ok(()), bundle::refuse_existing)?;
     let args = &streamed::sized(args);
     let judged = judge_sized(args)?;
+    let mut files = vec![];
     if let Some(path) = &args.report {
-        output::write_whole(path, report::html(&judged.document, &command_line()).as_bytes())?;
+        files.push((path.clone(), report::html(&judged.document, &command_line()).into_bytes()));
     }
     if let Some(path) = &evidence.certificate {
-        let bytes = certificate::certify(args, &judged, evidence.created.as_deref(), key.as_ref())?;
-        output::write_whole(path, &bytes)?;
+        files.push((path.clone(), certificate::certify(args, &judged, evidence.created.as_deref(), key.as_ref())?));
     }
+    output::write_all(&files)?;
     if let Some(folder) = &evidence.bundle {
         bundle::write(args, &judged, folder)?;
     }
@@ -102,8 +103,10 @@ fn judge_sized(args: &args::Verify) -> Result<Judged, CliError> {
         }
     }
 
-    if let (Some(report), Some(certificate)) = (&args.report, &args.evidence.certificate) {
-        output::refuse_one_for_two(report, certificate)?;
+    let written: Vec<&PathBuf> =
+        args.report.iter().chain(&args.evidence.certificate).chain(&args.evidence.bundle).collect();
+    for (index, path) in written.iter().enumerate() {
+        written[..index].iter().try_for_each(|other| output::refuse_one_for_two(other, path))?;
     }
     for path in args.report.iter().chain(&args.evidence.certificate) {
         output::refuse_to_overwrite(path, &read_files(store, args, &candidate_files))?;

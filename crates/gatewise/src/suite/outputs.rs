@@ -23,6 +23,7 @@ pub(crate) fn write(
     shard: Option<Shard>,
 ) -> Result<Code, CliError> {
     let mut refused = String::new();
+    let mut files: Vec<(PathBuf, Vec<u8>)> = vec![];
     if let Some(path) = &outputs.baseline {
         let accepted = outputs.accept && report.counts.unexpected == 0;
         if path.exists() || !outputs.accept {
@@ -35,7 +36,7 @@ pub(crate) fn write(
             report.baseline = Some(comparison);
         }
         if accepted {
-            output::write_whole(path, &json(&Baseline::of(&report, timings))?)?;
+            files.push((path.clone(), json(&Baseline::of(&report, timings))?));
         } else if outputs.accept {
             refused = format!("note: {} is left as it was: not every case ended as expected\n", path.display());
         }
@@ -50,15 +51,11 @@ pub(crate) fn write(
             timings: timings.clone(),
         })?,
     };
-    if let Some(path) = &outputs.junit {
-        output::write_whole(path, report::junit(&report, timings).as_bytes())?;
-    }
-    if let Some(path) = &outputs.summary {
-        output::write_whole(path, report::summary(&report).as_bytes())?;
-    }
-    if let Some(path) = &outputs.results {
-        output::write_whole(path, &document)?;
-    }
+    files.extend(outputs.junit.iter().map(|path| (path.clone(), report::junit(&report, timings).into_bytes())));
+    files.extend(outputs.summary.iter().map(|path| (path.clone(), report::summary(&report).into_bytes())));
+    files.extend(outputs.results.iter().map(|path| (path.clone(), document.clone())));
+    // All of them or none: a baseline is not accepted by a run whose results were lost.
+    output::write_all(&files)?;
     let annotations = match outputs.annotations {
         None => String::new(),
         Some(Annotations::Github) => report::github_annotations(&report),
@@ -86,20 +83,26 @@ pub(crate) fn check(outputs: &Outputs) -> Result<(), CliError> {
     }
 }
 
-/// No result replaces a file that was read, nor another result.
-pub(crate) fn refuse_to_overwrite(outputs: &Outputs, inputs: &[PathBuf]) -> Result<(), CliError> {
+/// No result replaces a file that was read, nor another result. `inputs` finds the files that are read, in whatever time
+/// that takes: what is not there yet can be none of them.
+pub(crate) fn refuse_to_overwrite(
+    outputs: &Outputs,
+    state: Option<&Path>,
+    inputs: impl FnOnce() -> Vec<PathBuf>,
+) -> Result<(), CliError> {
     let written: Vec<&Path> = [&outputs.results, &outputs.junit, &outputs.summary, &outputs.baseline]
         .into_iter()
         .filter_map(Option::as_deref)
         .collect();
     for (index, path) in written.iter().enumerate() {
-        output::refuse_to_overwrite(path, inputs).map_err(|error| match error {
+        written[..index].iter().copied().chain(state).try_for_each(|other| output::refuse_one_for_two(other, path))?;
+    }
+    let inputs = if written.iter().any(|path| path.exists()) { inputs() } else { vec![] };
+    for path in written {
+        output::refuse_to_overwrite(path, &inputs).map_err(|error| match error {
             CliError::OutputIsInput(path) => CliError::OutputIsRead(path),
             other => other,
         })?;
-        if written[..index].contains(path) {
-            return Err(CliError::OutputTwice(path.to_path_buf()));
-        }
     }
     Ok(())
 }
