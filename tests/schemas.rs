@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use common::{gatewise, golden, small};
@@ -77,10 +78,16 @@ fn verifications_fit_their_schema() {
     fits("verify", &fail);
     let inconclusive = verified("basic", Some("keras2/tf2_checkpoint"), &["--sequences", "1"]);
     fits("verify", &inconclusive);
-    fits(
-        "verify",
-        &verified("projection", Some("keras2/model.keras").filter(|f| golden("projection").join(f).exists()), &[]),
-    );
+    fits("verify", &verified("projection", None, &[]));
+    // On a GPU adapter, with recorded inputs, and too large to be judged as a whole.
+    fits("verify", &verified("basic", None, &["--device", "gpu"]));
+    let recorded = text(golden("basic/io.npz"));
+    let document = json_of(&["verify", &text(golden("basic")), "--device", "cpu", "--inputs", &recorded]);
+    assert!(document["inputs"]["recorded"].is_object(), "{document}");
+    fits("verify", &document);
+    let streamed = verified("basic", None, &["--sequences", "3000", "--timesteps", "30", "--memory", "128MiB"]);
+    assert!(streamed["lstms"][0]["screened"].is_object(), "{}", streamed["lstms"][0]);
+    fits("verify", &streamed);
 }
 
 /// NaN and infinity have no JSON form of their own: the schema says where null may stand for them.
@@ -161,6 +168,56 @@ fn suites_fit_their_schemas() {
     let worse = json_of(&["suite", &at("a.toml"), "--baseline", &at("old")]);
     assert!(!worse["baseline"]["regressions"].as_array().unwrap().is_empty(), "{worse}");
     fits("suite", &worse);
+}
+
+/// The smallest part that shows a failure, and what repeating it prints.
+#[test]
+fn bundles_and_what_repeats_them_fit_their_schemas() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, candidate, more) in [
+        ("step", Some("keras2/wrong/no_forget_bias.weights.h5"), &[][..]),
+        ("sequence", Some("keras2/wrong/go_backwards.keras"), &[]),
+        ("whole", None, &["--atol", "0"]),
+    ] {
+        let bundle = text(folder.path().join(name));
+        verified("basic", candidate, &[more, &["--bundle", &bundle]].concat());
+        let written = std::fs::read(Path::new(&bundle).join("bundle.json")).unwrap();
+        let written: Value = serde_json::from_slice(&written).unwrap();
+        assert!(written["shows"][name].is_object(), "{name}: {written}");
+        fits("bundle", &written);
+        fits("replay", &json_of(&["verify", "--bundle", &bundle]));
+    }
+}
+
+/// There is a schema of every kind of document that the program knows, and no other; each is used in this file.
+#[test]
+fn every_document_has_its_schema() {
+    let root = golden("../..");
+    let (mut known, mut open) = (BTreeSet::new(), vec![root.join("crates")]);
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let source = std::fs::read_to_string(path).unwrap();
+                let names = source.split("\"gatewise.").skip(1).filter_map(|rest| rest.split_once("/1\""));
+                known.extend(names.map(|(name, _)| name.to_owned()).filter(|name| !name.contains('"')));
+            }
+        }
+    }
+    // Around a certificate, in a form that is not ours.
+    known.insert("envelope".to_owned());
+    let files = std::fs::read_dir(root.join("schemas")).unwrap().map(|e| e.unwrap().file_name());
+    let files: BTreeSet<String> =
+        files.filter_map(|f| Some(f.to_str()?.strip_suffix(".schema.json")?.to_owned())).collect();
+    assert_eq!(known, files);
+    assert!(files.len() >= 13, "{files:?}");
+    let this = include_str!("schemas.rs");
+    for name in files {
+        assert!(this.contains(&format!("fits(\"{name}\", ")) || this.contains(&format!("fits({name:?},")), "{name}");
+        assert!(schema::load(&name).to_string().contains("gatewise"), "{name}");
+    }
 }
 
 /// Times of a device, and of one that was faster before.
