@@ -1,9 +1,11 @@
 """Times gatewise beside TensorFlow scripts that do the same work, in cold processes that take turns.
 
-usage: python compare_with_tensorflow.py --python PYTHON [--gatewise PROGRAM] [--large DIR] [--rounds 7]
+usage: python compare_with_tensorflow.py --python PYTHON [--gatewise PROGRAM] [--checkpoint DIR] [--sequences 64] [--large DIR]
+                                         [--rounds 7]
 
 PYTHON is an interpreter with peers/requirements.txt installed; this script itself needs the standard library alone, on Linux.
-DIR is what make_large_checkpoint.py wrote; without it, only `verify` is compared.
+What `verify` is compared on is a small golden checkpoint, or one that make_lstm_checkpoint.py wrote (--checkpoint).
+The DIR of --large is what make_large_checkpoint.py wrote; without it, only `verify` is compared.
 
 A time counts only if its result is right: exit code 0, on one side verdict `pass` and on the other a small difference, over the
 same LSTM and as many sequences and steps; the same SHA-256 of every tensor on both sides. Otherwise exits with 1.
@@ -22,7 +24,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SEED_NAMES = HERE.parent / 'tests/golden/seed_names'
-SEQUENCES, TIMESTEPS = 64, 100
+TIMESTEPS = 100
 SMALL_DIFFERENCE = 1e-4
 PACKAGES = '''
 import importlib.metadata, platform
@@ -91,8 +93,9 @@ def without(run, *phases):
     return sum(seconds for name, seconds in run.phases.items() if name not in phases)
 
 
-def verify_with_gatewise(gatewise, *options):
-    run = Run([gatewise, 'verify', '--format', 'json', '--sequences', SEQUENCES, '--timesteps', TIMESTEPS, *options, SEED_NAMES])
+def verify_with_gatewise(options, *more):
+    run = Run([options.gatewise, 'verify', '--format', 'json', '--sequences', options.sequences, '--timesteps', TIMESTEPS, *more,
+               options.checkpoint])
     report = json.loads(run.out)
     check(report['verdict'] == 'pass', f'gatewise verify says {report["verdict"]}')
     [lstm] = report['lstms']
@@ -101,10 +104,10 @@ def verify_with_gatewise(gatewise, *options):
     return run
 
 
-def verify_with_tensorflow(python):
+def verify_with_tensorflow(options):
     # The prefix rather than the folder: TensorFlow looks where the `checkpoint` file says, and the folder has moved since.
-    run = Run([python, HERE / 'peers/verify_tensorflow.py', SEED_NAMES / 'model.ckpt',
-               '--sequences', SEQUENCES, '--timesteps', TIMESTEPS])
+    run = Run([options.python, HERE / 'peers/verify_tensorflow.py', options.checkpoint / 'model.ckpt',
+               '--sequences', options.sequences, '--timesteps', TIMESTEPS])
     steps = re.findall(r'^step +\d+ h \S+$', run.out, re.M)
     check(len(steps) == TIMESTEPS, f'the TensorFlow script compared {len(steps)} steps')
     run.lstm = re.search(r'^LSTM (\S+):', run.out, re.M)[1]
@@ -114,12 +117,12 @@ def verify_with_tensorflow(python):
 
 
 def compare_verify(options):
-    table = Table(f'verify: tests/golden/seed_names, {SEQUENCES} sequences of {TIMESTEPS} steps', 'gatewise verify',
-                  'steps/s', SEQUENCES * TIMESTEPS)
+    table = Table(f'verify: {options.checkpoint.name}, {options.sequences} sequences of {TIMESTEPS} steps', 'gatewise verify',
+                  'steps/s', options.sequences * TIMESTEPS)
     for turn in range(options.rounds + 1):
-        ours = verify_with_gatewise(options.gatewise)
-        on_cpu = verify_with_gatewise(options.gatewise, '--device', 'cpu')
-        theirs = verify_with_tensorflow(options.python)
+        ours = verify_with_gatewise(options)
+        on_cpu = verify_with_gatewise(options, '--device', 'cpu')
+        theirs = verify_with_tensorflow(options)
         check(ours.lstm == theirs.lstm, f'gatewise verified {ours.lstm}, the TensorFlow script {theirs.lstm}')
         if turn == 0:  # Fills the page cache.
             continue
@@ -179,6 +182,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--python', required=True, help='interpreter with peers/requirements.txt installed')
     parser.add_argument('--gatewise', default='gatewise', help='program to time (default: from PATH)')
+    parser.add_argument('--checkpoint', type=Path, default=SEED_NAMES,
+                        help='folder with a model.ckpt to verify (default tests/golden/seed_names)')
+    parser.add_argument('--sequences', type=int, default=64, help='sequences to verify with (default 64)')
     parser.add_argument('--large', type=Path, help='folder that make_large_checkpoint.py wrote')
     parser.add_argument('--rounds', type=int, default=7, help='processes of each kind, after one that is not counted (default 7)')
     options = parser.parse_args()

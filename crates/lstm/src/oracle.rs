@@ -5,14 +5,15 @@
 //! drift apart.
 
 mod normalise;
+mod parts;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, Array3, Axis, concatenate, s};
 
-use ndarray::{Array2, Array3, ArrayView2, Axis, concatenate, s};
-
-use crate::gate_order::{self, Gate, TF1};
-use crate::{Activation, Batch, CellTrace, ExactWeights, Merge, Network, State, Tf1Cell, Trace, join_sequences};
+use crate::gate_order::{self, TF1};
+use crate::{Activation, Batch, CellTrace, ExactWeights, Merge, Network, State, Tf1Cell, Trace};
 use normalise::normalise;
+pub use parts::{map_parts, run_in_parts};
 
 /// What happens to the result of every operation.
 pub trait Arithmetic {
@@ -59,69 +60,6 @@ pub struct Truth {
 /// If the batch does not fit the network: the number of initial states or any width differs.
 pub fn run(network: &Network<Tf1Cell>, batch: &Batch) -> Truth {
     run_in_parts(network, batch, &|_| Exact)
-}
-
-/// Sequences that one thread takes at a time, at least and at most. Few of them keep every thread busy; many of them are
-/// worth reading the weights for.
-const PART: [usize; 2] = [16, 64];
-
-/// How many sequences one thread takes at a time. The number of threads does not count, so that results do not depend
-/// on it: what is drawn at random belongs to a part.
-fn sequences_of_a_part(sequences: usize) -> usize {
-    (sequences / 4).clamp(PART[0], PART[1])
-}
-
-/// [`run_with`] over parts of the batch, spread over the cores. `arithmetic` makes what one part runs with, from the
-/// part's number.
-///
-/// # Panics
-/// As [`run`].
-pub fn run_in_parts<A: Arithmetic>(
-    network: &Network<Tf1Cell>,
-    batch: &Batch,
-    arithmetic: &(impl Fn(usize) -> A + Sync),
-) -> Truth {
-    let of_a_part = sequences_of_a_part(batch.sequences());
-    let parts = batch.sequences().div_ceil(of_a_part);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(parts);
-    if threads <= 1 && parts <= 1 {
-        return run_with(network, batch, &mut arithmetic(0));
-    }
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = vec![];
-        loop {
-            let part = next.fetch_add(1, Ordering::Relaxed);
-            if part >= parts {
-                return done;
-            }
-            let sequences = part * of_a_part..((part + 1) * of_a_part).min(batch.sequences());
-            done.push((part, run_with(network, &batch.select(sequences), &mut arithmetic(part))));
-        }
-    };
-    let mut done: Vec<(usize, Truth)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut done = work();
-        done.extend(others.into_iter().flat_map(|t| t.join().expect("the oracle does not panic")));
-        done
-    });
-    done.sort_by_key(|(part, _)| *part);
-    let joined = |pick: &dyn Fn(&Truth) -> &Array3<f64>| {
-        join_sequences(&done.iter().map(|(_, truth)| pick(truth)).collect::<Vec<_>>())
-    };
-    let gates = |truth: &Truth, k: usize| truth.trace.cells[k].gates.is_some();
-    let cells = (0..network.cells().len())
-        .map(|k| CellTrace {
-            h: joined(&|t| &t.trace.cells[k].h),
-            c: joined(&|t| &t.trace.cells[k].c),
-            gates: done
-                .iter()
-                .all(|(_, t)| gates(t, k))
-                .then(|| joined(&|t| t.trace.cells[k].gates.as_ref().unwrap_or(&t.trace.cells[k].h))),
-        })
-        .collect();
-    let inputs = (0..network.cells().len()).map(|k| joined(&|t| &t.inputs[k])).collect();
-    Truth { trace: Trace { cells, output: joined(&|t| &t.trace.output) }, inputs }
 }
 
 /// Runs a network in f64 with the result of every operation changed by `arithmetic`.
@@ -246,20 +184,31 @@ fn sequence<A: Arithmetic>(
     let mut c = initial.c.mapv(f64::from);
     let empty = |width: usize| Array3::zeros((sequences, timesteps, width));
     let mut trace = CellTrace { h: empty(cell.recurrent_size()), c: empty(units), gates: Some(empty(4 * units)) };
+    // Memory that every step uses again.
+    let mut z = Array2::zeros((sequences, 4 * units));
+    let mut product = z.clone();
+    let mut squared = Array2::zeros(h.dim());
+    let mut next = Step { shown: c.clone(), c: c.clone(), gates: z.clone() };
     for position in 0..timesteps {
         let t = if backward { timesteps - 1 - position } else { position };
-        let mut z = &from_input.index_axis(Axis(1), t) + &h.dot(&recurrent);
+        general_mat_mul(1.0, &h, &recurrent, 0.0, &mut product);
+        z.assign(&from_input.index_axis(Axis(1), t));
+        z += &product;
         if let Some((from_input, recurrent)) = &squares {
-            let squares = &from_input.index_axis(Axis(1), t) + &h.mapv(|v| v * v).dot(recurrent);
-            z.zip_mut_with(&squares, |z, squares| *z = arithmetic.sum(*z, *squares, cell.kernel.nrows() + 2));
+            squared.zip_mut_with(&h, |square, v| *square = v * v);
+            general_mat_mul(1.0, &squared, recurrent, 0.0, &mut product);
+            product += &from_input.index_axis(Axis(1), t);
+            z.zip_mut_with(&product, |z, squares| *z = arithmetic.sum(*z, *squares, cell.kernel.nrows() + 2));
         }
-        let next = step(cell, &weights, z, c.view(), arithmetic);
+        next.take(cell, &weights, &mut z, &c, arithmetic);
+        let projected = project(cell, &weights, &next.shown, arithmetic);
+        let output = projected.as_ref().unwrap_or(&next.shown);
         for sequence in (0..sequences).filter(|n| batch.is_valid(*n, t)) {
             // A backward cell meets the padding first, so freezing the state there makes it start at the last valid
             // step, as `reverse_sequence` does.
-            h.row_mut(sequence).assign(&next.h.row(sequence));
+            h.row_mut(sequence).assign(&output.row(sequence));
             c.row_mut(sequence).assign(&next.c.row(sequence));
-            trace.h.slice_mut(s![sequence, t, ..]).assign(&next.h.row(sequence));
+            trace.h.slice_mut(s![sequence, t, ..]).assign(&output.row(sequence));
             trace.c.slice_mut(s![sequence, t, ..]).assign(&next.c.row(sequence));
             if let Some(gates) = &mut trace.gates {
                 gates.slice_mut(s![sequence, t, ..]).assign(&next.gates.row(sequence));
@@ -271,8 +220,8 @@ fn sequence<A: Arithmetic>(
 
 /// The state after one step, and the gates that made it.
 struct Step {
-    /// `[sequences, recurrent]`.
-    h: Array2<f64>,
+    /// Output of the units, before it is projected, `[sequences, units]`.
+    shown: Array2<f64>,
     /// `[sequences, units]`.
     c: Array2<f64>,
     /// Values after their activations, `[sequences, 4·units]`, blocks i, j, f, o.
@@ -280,84 +229,83 @@ struct Step {
 }
 
 impl Step {
-    /// Clips the new state of one unit, and makes its output and its output gate.
-    fn show<A: Arithmetic>(
+    /// One step from pre-activations `z` `[sequences, 4·units]` (i, j, f, o; without the forget bias) and state `c`.
+    fn take<A: Arithmetic>(
         &mut self,
         cell: &Tf1Cell,
         weights: &ExactWeights,
-        z: &Array2<f64>,
-        [row, unit]: [usize; 2],
+        z: &mut Array2<f64>,
+        c: &Array2<f64>,
         a: &mut A,
     ) {
+        let units = cell.units();
+        let (phi, rho) = (cell.activation, cell.recurrent_activation);
+        let forget_bias = f64::from(cell.forget_bias);
+        let block = |gate| gate_order::position(TF1, gate) * units;
+        let [of_i, of_j, of_f, of_o] = TF1.map(block);
+        let epsilon = cell.layer_norm.as_ref().map_or(0.0, |n| n.epsilon);
+        let norms = weights.layer_norm.as_ref();
+        let peephole =
+            |which: usize, unit: usize, c: f64| weights.peepholes.as_ref().map_or(0.0, |p| p[which][unit] * c);
         let clip = cell.cell_clip.map_or(f64::INFINITY, f64::from);
-        // `clamp` hands NaN on, where a chain of min and max would hide it.
-        let new = self.c[[row, unit]].clamp(-clip, clip);
-        let o = gate_order::position(TF1, Gate::Output) * cell.units() + unit;
-        let seen = weights.peepholes.as_ref().map_or(0.0, |p| p[2][unit] * new);
-        let rho = cell.recurrent_activation;
-        let output = a.activate(rho, activation(rho, z[[row, o]] + seen));
-        let shown = a.activate(cell.activation, activation(cell.activation, new));
-        self.c[[row, unit]] = new;
-        self.h[[row, unit]] = a.round(output * shown);
-        self.gates[[row, o]] = output;
+
+        let rows = z.rows_mut().into_iter().zip(c.rows());
+        let made = self.shown.rows_mut().into_iter().zip(self.c.rows_mut()).zip(self.gates.rows_mut());
+        for ((mut z, old), ((mut shown, mut new), mut gates)) in rows.zip(made) {
+            for block in 0..4 {
+                if let Some(norms) = norms {
+                    normalise(z.slice_mut(s![block * units..(block + 1) * units]), &norms[block], epsilon, a);
+                }
+            }
+            // Clips the new state of one unit, and makes its output and its output gate.
+            let mut show = |unit: usize, new: &mut f64, gate: &mut f64, z: f64, a: &mut A| {
+                // `clamp` hands NaN on, where a chain of min and max would hide it.
+                *new = new.clamp(-clip, clip);
+                *gate = a.activate(rho, activation(rho, z + peephole(2, unit, *new)));
+                let seen = a.activate(phi, activation(phi, *new));
+                shown[unit] = a.round(*gate * seen);
+            };
+            for unit in 0..units {
+                let old = old[unit];
+                let before_forget = a.round(z[of_f + unit] + forget_bias);
+                let forget = a.activate(rho, activation(rho, before_forget + peephole(1, unit, old)));
+                let input = a.activate(rho, activation(rho, z[of_i + unit] + peephole(0, unit, old)));
+                let candidate = a.activate(phi, activation(phi, z[of_j + unit]));
+                let (keep, add) = (a.round(forget * old), a.round(input * candidate));
+                new[unit] = a.round(keep + add);
+                for (column, value) in [(of_i, input), (of_j, candidate), (of_f, forget)] {
+                    gates[column + unit] = value;
+                }
+                if norms.is_none() {
+                    show(unit, &mut new[unit], &mut gates[of_o + unit], z[of_o + unit], a);
+                }
+            }
+            // The state is normalised over all units, and only then clipped and shown.
+            if let Some(norms) = norms {
+                normalise(new.view_mut(), &norms[4], epsilon, a);
+                for unit in 0..units {
+                    show(unit, &mut new[unit], &mut gates[of_o + unit], z[of_o + unit], a);
+                }
+            }
+        }
     }
 }
 
-/// One step from pre-activations `z` `[sequences, 4·units]` (i, j, f, o; without the forget bias) and state `c`.
-fn step<A: Arithmetic>(
+/// What a projection makes of the output of the units `[sequences, units]`; `None` for a cell without.
+fn project<A: Arithmetic>(
     cell: &Tf1Cell,
     weights: &ExactWeights,
-    mut z: Array2<f64>,
-    c: ArrayView2<f64>,
+    shown: &Array2<f64>,
     a: &mut A,
-) -> Step {
-    let units = cell.units();
-    let (phi, rho) = (cell.activation, cell.recurrent_activation);
-    let forget_bias = f64::from(cell.forget_bias);
-    let column = |gate, unit| gate_order::position(TF1, gate) * units + unit;
-    let epsilon = cell.layer_norm.as_ref().map_or(0.0, |n| n.epsilon);
-    let norms = weights.layer_norm.as_ref();
-
-    let mut next = Step { h: Array2::zeros(c.dim()), c: Array2::zeros(c.dim()), gates: Array2::zeros(z.dim()) };
-    for row in 0..c.nrows() {
-        for block in 0..4 {
-            if let Some(norms) = norms {
-                normalise(z.slice_mut(s![row, block * units..(block + 1) * units]), &norms[block], epsilon, a);
-            }
-        }
-        for unit in 0..units {
-            let [i, j, f, _] = TF1.map(|gate| column(gate, unit));
-            let old = c[[row, unit]];
-            let seen = |which: usize| weights.peepholes.as_ref().map_or(0.0, |p| p[which][unit] * old);
-            let before_forget = a.round(z[[row, f]] + forget_bias);
-            let forget = a.activate(rho, activation(rho, before_forget + seen(1)));
-            let input = a.activate(rho, activation(rho, z[[row, i]] + seen(0)));
-            let candidate = a.activate(phi, activation(phi, z[[row, j]]));
-            let (keep, add) = (a.round(forget * old), a.round(input * candidate));
-            next.c[[row, unit]] = a.round(keep + add);
-            for (column, value) in [(i, input), (j, candidate), (f, forget)] {
-                next.gates[[row, column]] = value;
-            }
-            if norms.is_none() {
-                next.show(cell, weights, &z, [row, unit], a);
-            }
-        }
-        // The state is normalised over all units, and only then clipped and shown.
-        if let Some(norms) = norms {
-            normalise(next.c.row_mut(row), &norms[4], epsilon, a);
-            (0..units).for_each(|unit| next.show(cell, weights, &z, [row, unit], a));
-        }
+) -> Option<Array2<f64>> {
+    let projection = weights.projection.as_ref()?;
+    let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
+    let mut projected = shown.dot(projection);
+    if !A::EXACT {
+        let squares = shown.mapv(|v| v * v).dot(&projection.mapv(|w| w * w));
+        projected.zip_mut_with(&squares, |v, squares| *v = a.sum(*v, *squares, cell.units()));
     }
-    if let Some(projection) = &weights.projection {
-        let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
-        let mut projected = next.h.dot(projection);
-        if !A::EXACT {
-            let squares = next.h.mapv(|v| v * v).dot(&projection.mapv(|w| w * w));
-            projected.zip_mut_with(&squares, |v, squares| *v = a.sum(*v, *squares, units));
-        }
-        next.h = projected.mapv_into(|v| v.clamp(-clip, clip));
-    }
-    next
+    Some(projected.mapv_into(|v| v.clamp(-clip, clip)))
 }
 
 /// Logistic sigmoid, without overflow on either side.
@@ -460,28 +408,6 @@ mod tests {
         let (padded, short) = (run(&both, &padded).trace, run(&both, &short).trace);
         assert_eq!(padded.output.slice(s![.., ..2, ..]), short.output);
         assert_eq!(padded.output.slice(s![.., 2, ..]), Array2::<f64>::zeros((1, 2)));
-    }
-
-    #[test]
-    fn parts_of_a_batch_give_what_the_batch_gives() {
-        let cell =
-            Tf1Cell::new(Array2::from_shape_fn((5, 8), |(r, c)| (r * 8 + c) as f32 / 40.0 - 0.5), Array1::ones(8))
-                .unwrap();
-        let network = Network::Cell(cell);
-        // The smallest parts, parts in between, and the largest; each with one that is not full.
-        for n in [2 * PART[0] + 3, 4 * 2 * PART[0] + 5, 4 * PART[1] + 3] {
-            let batch = Batch {
-                x: Array3::from_shape_fn((n, 4, 3), |(n, t, d)| ((n * 12 + t * 3 + d) % 7) as f32 - 3.0),
-                lengths: Some((0..n).map(|n| 1 + n % 4).collect()),
-                initial: vec![State {
-                    h: Array2::zeros((n, 2)),
-                    c: Array2::from_shape_fn((n, 2), |(n, u)| (n + u) as f32 / 9.0),
-                }],
-                record_gates: true,
-            };
-            let whole = run_with(&network, &batch, &mut Exact);
-            assert_eq!(run(&network, &batch), whole);
-        }
     }
 
     #[test]

@@ -8,7 +8,6 @@
 //! h' = o·φ(c') by the product rule. A weight that was itself rounded to f32 makes m one larger; what layer
 //! normalisation does is derived in `bound/normalise.rs`.
 
-mod blocks;
 mod normalise;
 #[cfg(test)]
 mod tests;
@@ -74,12 +73,6 @@ impl Bounded {
         self.bound[at] = bound;
         self.worst[at] = worst;
     }
-
-    /// The same for some of the rows.
-    pub fn select(&self, rows: &[usize]) -> Bounded {
-        let pick = |a: &Array2<f64>| a.select(ndarray::Axis(0), rows);
-        Bounded { value: pick(&self.value), bound: pick(&self.bound), worst: pick(&self.worst) }
-    }
 }
 
 /// One step from given states: the truth and its bounds.
@@ -101,10 +94,7 @@ pub fn local(
     c: ArrayView2<f32>,
     budget: &ActivationBudget,
 ) -> LocalTruth {
-    blocks::in_blocks(cell, [x, h, c], &|[x, h, c]| {
-        let sums = Sums::new(cell, x, h);
-        project(cell, one_step(cell, sums, c, budget))
-    })
+    project(cell, one_step(cell, Sums::new(cell, x, h), c, budget))
 }
 
 /// [`local`] for the form in which a projection follows the recurrence ([`convert::unprojected`]): h, `[rows, units]`, is
@@ -122,18 +112,16 @@ pub fn local_unprojected(
     let weights = cell.weights();
     let Some(projection) = &weights.projection else { return local(cell, x, h, c, budget) };
     let flat = &*convert::unprojected(cell);
-    blocks::in_blocks(cell, [x, h, c], &|[x, h, c]| {
-        let mut sums = Sums::new(flat, x, h);
-        // The products may all be exact in f32, and the conversion rounds them all the same where they are not.
-        sums.factors = sum_factors(flat.kernel.nrows() + 3 + 1);
-        if let Some(clip) = cell.projection_clip.map(f64::from) {
-            // Not what the other form computes, but what it has to answer for.
-            let seen = h.mapv(f64::from).dot(projection);
-            let lost = seen.mapv(|v| v.clamp(-clip, clip)) - &seen;
-            sums.value += &lost.dot(&weights.kernel.slice(s![cell.input_size().., ..]));
-        }
-        project(cell, one_step(cell, sums, c, budget))
-    })
+    let mut sums = Sums::new(flat, x, h);
+    // The products may all be exact in f32, and the conversion rounds them all the same where they are not.
+    sums.factors = sum_factors(flat.kernel.nrows() + 3 + 1);
+    if let Some(clip) = cell.projection_clip.map(f64::from) {
+        // Not what the other form computes, but what it has to answer for.
+        let seen = h.mapv(f64::from).dot(projection);
+        let lost = seen.mapv(|v| v.clamp(-clip, clip)) - &seen;
+        sums.value += &lost.dot(&weights.kernel.slice(s![cell.input_size().., ..]));
+    }
+    project(cell, one_step(cell, sums, c, budget))
 }
 
 /// The sums before the gates, `[rows, 4·units]`.

@@ -107,7 +107,18 @@ pub(crate) fn compare(
     direction: Direction,
 ) -> Vec<CarriedStep> {
     let timesteps = batch.timesteps();
-    let mut steps = vec![CarriedStep::default(); timesteps];
+    let of_a_thread = timesteps.div_ceil(std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let measure = |first: usize| {
+        let some = first..timesteps.min(first + of_a_thread);
+        some.map(|t| apart(truth, tf1, keras, batch, t)).collect::<Vec<_>>()
+    };
+    // What is apart at a step depends on no other step; what is allowed there does.
+    let measured: Vec<(CarriedStep, f64)> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..timesteps).step_by(of_a_thread).map(|first| scope.spawn(move || measure(first))).collect();
+        threads.into_iter().flat_map(|t| t.join().expect("measuring does not panic")).collect()
+    });
+    let (mut steps, magnitudes): (Vec<_>, Vec<_>) = measured.into_iter().unzip();
     let mut so_far = 0.0f64;
     let mut saturated = false;
     let mut largest = 0.0f64;
@@ -117,32 +128,7 @@ pub(crate) fn compare(
             Direction::Forward => position,
             Direction::Backward => timesteps - 1 - position,
         };
-        let step = &mut steps[t];
-        let mut magnitude = 0.0f64;
-        let mut furthest = f64::NEG_INFINITY;
-        for (which, quantity) in Quantity::ALL.into_iter().enumerate() {
-            let (truth, tf1, keras) = (block(truth, quantity), block(tf1, quantity), block(keras, quantity));
-            for sequence in (0..batch.sequences()).filter(|n| batch.is_valid(*n, t)) {
-                let row = |a: &ArrayView3<f32>| a.slice(s![sequence, t, ..]).to_vec();
-                let exact = truth.slice(s![sequence, t, ..]);
-                for (unit, ((exact, a), b)) in exact.iter().zip(row(&tf1)).zip(row(&keras)).enumerate() {
-                    let (a, b) = (f64::from(a), f64::from(b));
-                    step.lanes.0[which].add(Place { quantity, sequence, unit, expected: a, found: b });
-                    let from_oracle =
-                        |largest: &mut f64, value: f64| *largest = larger(*largest, (value - exact).abs());
-                    from_oracle(&mut step.tf1_from_oracle.0[which], a);
-                    from_oracle(&mut step.keras_from_oracle.0[which], b);
-                    if quantity.is_state() {
-                        magnitude = magnitude.max(exact.abs());
-                        // The same order and the same ties as in `states`.
-                        if (a - b).abs() > furthest {
-                            furthest = (a - b).abs();
-                            step.truth_there = *exact;
-                        }
-                    }
-                }
-            }
-        }
+        let (step, magnitude) = (&mut steps[t], magnitudes[t]);
         so_far = larger(so_far, floor.get(t).copied().unwrap_or(f64::NAN));
         step.noise_floor = so_far;
         // Measured by the largest value so far, so that a step at which all is zero, or no sequence is valid, counts
@@ -154,6 +140,42 @@ pub(crate) fn compare(
         step.saturated = saturated;
     }
     steps
+}
+
+/// How far the lanes are apart at a step, and from the oracle, and the largest magnitude of the true states there.
+fn apart(
+    truth: &CellTrace<f64>,
+    tf1: &CellTrace<f32>,
+    keras: &CellTrace<f32>,
+    batch: &Batch,
+    t: usize,
+) -> (CarriedStep, f64) {
+    let mut step = CarriedStep::default();
+    let mut magnitude = 0.0f64;
+    let mut furthest = f64::NEG_INFINITY;
+    for (which, quantity) in Quantity::ALL.into_iter().enumerate() {
+        let (truth, tf1, keras) = (block(truth, quantity), block(tf1, quantity), block(keras, quantity));
+        for sequence in (0..batch.sequences()).filter(|n| batch.is_valid(*n, t)) {
+            let row = s![sequence, t, ..];
+            let values = truth.slice(row).into_iter().zip(tf1.slice(row)).zip(keras.slice(row));
+            for (unit, ((exact, a), b)) in values.enumerate() {
+                let (a, b) = (f64::from(*a), f64::from(*b));
+                step.lanes.0[which].add(Place { quantity, sequence, unit, expected: a, found: b });
+                let from_oracle = |largest: &mut f64, value: f64| *largest = larger(*largest, (value - exact).abs());
+                from_oracle(&mut step.tf1_from_oracle.0[which], a);
+                from_oracle(&mut step.keras_from_oracle.0[which], b);
+                if quantity.is_state() {
+                    magnitude = magnitude.max(exact.abs());
+                    // The same order and the same ties as in `states`.
+                    if (a - b).abs() > furthest {
+                        furthest = (a - b).abs();
+                        step.truth_there = *exact;
+                    }
+                }
+            }
+        }
+    }
+    (step, magnitude)
 }
 
 /// The part of a trace that holds one quantity, `[sequences, timesteps, units]`.

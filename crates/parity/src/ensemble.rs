@@ -7,9 +7,11 @@
 //! activation is off by up to its budget. The roundings inside one long sum are drawn at once from their distribution:
 //! for n terms tⱼ added one by one they have a variance of about n/6·u²·Σtⱼ², which Σw²·v² gives in one product.
 
+use std::ops::Range;
+
 use lstm::oracle::{self, Arithmetic};
-use lstm::{Activation, Batch, Network, Tf1Cell, Trace};
-use ndarray::Axis;
+use lstm::{Activation, Batch, CellTrace, Network, Tf1Cell, Trace};
+use ndarray::{Axis, s};
 
 use crate::bound::{ActivationBudget, UNIT_ROUNDOFF};
 use crate::random::Stream;
@@ -30,33 +32,50 @@ fn stream(member: usize, part: usize) -> u32 {
     STREAM + member as u32 * PARTS + part as u32 % PARTS
 }
 
-/// Runs every member.
-pub fn run(network: &Network<Tf1Cell>, batch: &Batch, budget: &ActivationBudget, seed: u64) -> Vec<Trace<f64>> {
-    let member = |member: usize| {
-        let arithmetic = |part: usize| Stochastic::new(Stream::new(seed, stream(member, part)), budget);
-        oracle::run_in_parts(network, batch, &arithmetic).trace
-    };
-    (0..members(batch.sequences())).map(member).collect()
-}
-
 /// How far the farthest member is from the truth, per cell and step (`[cell][t]`), over all sequences and units of h
 /// and c.
-pub fn noise_floor(members: &[Trace<f64>], truth: &Trace<f64>) -> Vec<Vec<f64>> {
-    let timesteps = truth.output.len_of(Axis(1));
-    let mut floor = vec![vec![0.0f64; timesteps]; truth.cells.len()];
-    for member in members {
-        for (floor, (exact, rounded)) in floor.iter_mut().zip(truth.cells.iter().zip(&member.cells)) {
-            for (exact, rounded) in [(&exact.h, &rounded.h), (&exact.c, &rounded.c)] {
-                for (floor, (exact, rounded)) in
-                    floor.iter_mut().zip(exact.axis_iter(Axis(1)).zip(rounded.axis_iter(Axis(1))))
-                {
+pub fn noise_floor(
+    network: &Network<Tf1Cell>,
+    batch: &Batch,
+    budget: &ActivationBudget,
+    seed: u64,
+    truth: &Trace<f64>,
+) -> Vec<Vec<f64>> {
+    let mut floor = vec![vec![0.0f64; batch.timesteps()]; truth.cells.len()];
+    for member in 0..members(batch.sequences()) {
+        let arithmetic = |part: usize| Stochastic::new(Stream::new(seed, stream(member, part)), budget);
+        // A member's traces are as large as the truth's: each part is measured where it was made, and forgotten.
+        let parts = oracle::map_parts(network, batch, &arithmetic, &|sequences, rounded| {
+            floor_of(&rounded.trace, truth, sequences)
+        });
+        raise(&mut floor, &parts);
+    }
+    floor
+}
+
+/// Raises a floor to what parts of the ensemble call for.
+fn raise(floor: &mut [Vec<f64>], parts: &[Vec<Vec<f64>>]) {
+    for part in parts {
+        floor.iter_mut().flatten().zip(part.iter().flatten()).for_each(|(floor, part)| *floor = floor.max(*part));
+    }
+}
+
+/// How far a member's part, of these sequences, is from the truth.
+fn floor_of(member: &Trace<f64>, truth: &Trace<f64>, sequences: Range<usize>) -> Vec<Vec<f64>> {
+    let of_cell = |(exact, rounded): (&CellTrace<f64>, &CellTrace<f64>)| {
+        let mut floor = vec![0.0f64; exact.h.len_of(Axis(1))];
+        for (exact, rounded) in [(&exact.h, &rounded.h), (&exact.c, &rounded.c)] {
+            let exact = exact.slice(s![sequences.clone(), .., ..]);
+            for (exact, rounded) in exact.outer_iter().zip(rounded.outer_iter()) {
+                for (floor, (exact, rounded)) in floor.iter_mut().zip(exact.outer_iter().zip(rounded.outer_iter())) {
                     // Past a sequence's end both are zero. NaN is left out here: the truth's own is judged elsewhere.
                     *floor = exact.iter().zip(rounded).fold(*floor, |m, (a, b)| m.max((a - b).abs()));
                 }
             }
         }
-    }
-    floor
+        floor
+    };
+    truth.cells.iter().zip(&member.cells).map(of_cell).collect()
 }
 
 /// Rounds every result to a neighbouring f32 value, up or down with equal chance.
@@ -151,7 +170,7 @@ mod tests {
         let network = network(scale);
         let batch = draw(InputSpec { sequences: 16, timesteps: 60, seed: 0 }, &network);
         let truth = oracle::run(&network, &batch).trace;
-        noise_floor(&run(&network, &batch, &ActivationBudget::new(|_| 4.0), seed), &truth).remove(0)
+        noise_floor(&network, &batch, &ActivationBudget::new(|_| 4.0), seed, &truth).remove(0)
     }
 
     #[test]
@@ -188,9 +207,12 @@ mod tests {
         assert_eq!(stream(1, 1 << 20), stream(1, 0), "parts come round, and never into the next member");
         let network = network(0.3);
         let batch = draw(InputSpec { sequences: 5, timesteps: 3, seed: 0 }, &network);
-        let runs = run(&network, &batch, &ActivationBudget::new(|_| 4.0), 0);
-        assert_eq!(runs.len(), 7);
-        assert!((1..7).all(|k| runs[k] != runs[k - 1]));
+        let budget = ActivationBudget::new(|_| 4.0);
+        let run = |member| {
+            let arithmetic = |part| Stochastic::new(Stream::new(0, stream(member, part)), &budget);
+            oracle::run_in_parts(&network, &batch, &arithmetic)
+        };
+        assert!((1..7).all(|k| run(k) != run(k - 1)));
     }
 
     #[test]
@@ -202,12 +224,30 @@ mod tests {
             let cell = |first| lstm::CellTrace { h: of(first), c: of(first + 1.0), gates: None };
             Trace { cells: vec![cell(1.0), cell(5.0)], output: of(1.0) }
         };
+        let floor = |members: &[Trace<f64>]| {
+            let mut floor = vec![vec![0.0; 3]; 2];
+            raise(&mut floor, &members.iter().map(|m| floor_of(m, &trace(1.0), 0..2)).collect::<Vec<_>>());
+            floor
+        };
         // Twice and half the truth: the first is farther, in the second unit of c in the second sequence.
         let mut members = vec![trace(2.0), trace(0.5)];
-        assert_eq!(noise_floor(&members, &trace(1.0)), [[103.0, 113.0, 123.0], [107.0, 117.0, 127.0]]);
+        assert_eq!(floor(&members), [[103.0, 113.0, 123.0], [107.0, 117.0, 127.0]]);
         members[1].cells[1].h[[0, 1, 0]] = -985.0;
         members[0].cells[0].c[[1, 2, 1]] = f64::NAN;
-        assert_eq!(noise_floor(&members, &trace(1.0)), [[103.0, 113.0, 122.0], [107.0, 1000.0, 127.0]]);
+        assert_eq!(floor(&members), [[103.0, 113.0, 122.0], [107.0, 1000.0, 127.0]]);
+    }
+
+    #[test]
+    fn a_part_is_measured_against_its_own_sequences() {
+        let of = |first: usize, sequences: usize, off: f64| {
+            let values =
+                ndarray::Array3::from_shape_fn((sequences, 2, 1), |(n, t, _)| (first + n) as f64 + off * t as f64);
+            let cell = lstm::CellTrace { h: values.clone(), c: values.clone(), gates: None };
+            Trace { cells: vec![cell], output: values }
+        };
+        let truth = of(0, 5, 0.0);
+        assert_eq!(floor_of(&of(3, 2, 0.5), &truth, 3..5), [[0.0, 0.5]]);
+        assert_eq!(floor_of(&of(3, 2, 0.5), &truth, 1..3), [[2.0, 2.5]]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod divergence;
 pub mod ensemble;
 mod heat;
 pub mod inputs;
+mod judged;
 mod lane;
 mod local;
 mod merge;

@@ -2,12 +2,14 @@
 //!
 //! With all states known, all steps of all sequences are one batch of one-step sequences.
 
+use std::ops::Range;
+
 use lstm::gate_order::{self, Gate, TF1};
 use lstm::oracle::Truth;
-use lstm::{Batch, Direction, Network, Place as CellPlace, State, Tf1Cell, Trace};
-use ndarray::{Array2, Array3, Axis};
+use lstm::{Batch, CellTrace, Direction, Network, Place as CellPlace, State, Tf1Cell, Trace};
+use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
-use crate::bound::{self, ActivationBudget, Bounded, LocalTruth};
+use crate::bound::{self, ActivationBudget, LocalTruth};
 use crate::divergence::{PerQuantity, Place, Quantity};
 use crate::lane::{self, Lane, LaneError};
 
@@ -55,6 +57,26 @@ impl LocalError {
             }
         }
         self.worst_case_ratio = self.worst_case_ratio.max(delta / (worst + floor));
+    }
+
+    /// Takes the elements of another into account, which come after its own: the same as if all had been added here.
+    pub(crate) fn merge(&mut self, later: &LocalError) {
+        if self.count == 0 {
+            *self = *later;
+            return;
+        }
+        let graver = later.ratio > self.ratio;
+        // The first element that is not finite stays in view; else the first of those with the largest ratio.
+        if self.non_finite == 0 && (later.non_finite > 0 || graver) {
+            self.at = later.at;
+        }
+        if graver {
+            (self.ratio, self.bound) = (later.ratio, later.bound);
+        }
+        self.max_abs = self.max_abs.max(later.max_abs);
+        self.worst_case_ratio = self.worst_case_ratio.max(later.worst_case_ratio);
+        self.count += later.count;
+        self.non_finite += later.non_finite;
     }
 
     /// Within the bound at every element, and at least one compared. False for NaN.
@@ -156,12 +178,33 @@ impl Points {
 
     /// The truth and its bound at every point.
     pub(crate) fn truth(&self, cell: &Tf1Cell, budget: &ActivationBudget) -> LocalTruth {
-        bound::local(cell, self.x.view(), self.h.view(), self.c.view(), budget)
+        self.truth_of(0..self.rows.len(), cell, budget)
+    }
+
+    /// The truth of some of the points.
+    pub(crate) fn truth_of(&self, points: Range<usize>, cell: &Tf1Cell, budget: &ActivationBudget) -> LocalTruth {
+        let [x, h, c] = self.views(points);
+        bound::local(cell, x, h, c, budget)
     }
 
     /// The same for the form in which a projection follows the recurrence, of points that hold the output of the units.
     pub(crate) fn truth_unprojected(&self, cell: &Tf1Cell, budget: &ActivationBudget) -> LocalTruth {
-        bound::local_unprojected(cell, self.x.view(), self.h.view(), self.c.view(), budget)
+        self.truth_unprojected_of(0..self.rows.len(), cell, budget)
+    }
+
+    /// That of some of the points.
+    pub(crate) fn truth_unprojected_of(
+        &self,
+        points: Range<usize>,
+        cell: &Tf1Cell,
+        budget: &ActivationBudget,
+    ) -> LocalTruth {
+        let [x, h, c] = self.views(points);
+        bound::local_unprojected(cell, x, h, c, budget)
+    }
+
+    fn views(&self, points: Range<usize>) -> [ArrayView2<'_, f32>; 3] {
+        [&self.x, &self.h, &self.c].map(|a| a.slice(s![points.clone(), ..]))
     }
 
     /// What a lane computes at every point: `[rows, 1, …]`.
@@ -172,6 +215,15 @@ impl Points {
         lane::run(lane, &Network::Cell(cell.clone()), &self.batch())
     }
 
+    /// Whether a lane's result has what these points call for: `width` units, and an output as wide as h.
+    pub(crate) fn fits(&self, trace: &Trace<f32>, [hidden, units]: [usize; 2]) -> bool {
+        let [found] = &trace.cells[..] else { return false };
+        let Some(gates) = &found.gates else { return false };
+        [(&found.h, hidden), (&found.c, units), (gates, 4 * units)]
+            .iter()
+            .all(|(found, width)| found.shape() == [self.rows.len(), 1, *width])
+    }
+
     /// Judges a lane's result against the truth, per step. `None` if anything is missing or misshapen.
     pub(crate) fn judge(
         &self,
@@ -179,31 +231,44 @@ impl Points {
         trace: &Trace<f32>,
         timesteps: usize,
     ) -> Option<Vec<PerQuantity<LocalError>>> {
-        let [found] = &trace.cells[..] else { return None };
-        let gates = found.gates.as_ref()?;
-        let fits = |found: &Array3<f32>, truth: &Bounded| found.shape() == [self.rows.len(), 1, truth.value.ncols()];
-        if !fits(&found.h, &truth.h) || !fits(&found.c, &truth.c) || !fits(gates, &truth.gates) {
-            return None;
-        }
+        let widths = [truth.h.value.ncols(), truth.c.value.ncols()];
+        let whole = truth.h.value.nrows() == self.rows.len() && self.fits(trace, widths);
+        let mut steps = vec![PerQuantity::default(); timesteps];
+        whole.then(|| self.judge_from(0, truth, trace, &mut steps))?;
+        Some(steps)
+    }
+
+    /// Judges the points from `first` on for which there is a truth, and adds what it finds to their steps. The trace
+    /// [fits](Self::fits).
+    pub(crate) fn judge_from(
+        &self,
+        first: usize,
+        truth: &LocalTruth,
+        trace: &Trace<f32>,
+        steps: &mut [PerQuantity<LocalError>],
+    ) {
+        let [CellTrace { h, c, gates: Some(gates) }] = &trace.cells[..] else { return };
         let units = truth.c.value.ncols();
-        let mut steps = vec![PerQuantity::<LocalError>::default(); timesteps];
         for (which, quantity) in Quantity::ALL.into_iter().enumerate() {
-            let (truth, found, first, width) = match quantity {
-                Quantity::Hidden => (&truth.h, &found.h, 0, truth.h.value.ncols()),
-                Quantity::Cell => (&truth.c, &found.c, 0, units),
+            let (truth, found, from, width) = match quantity {
+                Quantity::Hidden => (&truth.h, h, 0, truth.h.value.ncols()),
+                Quantity::Cell => (&truth.c, c, 0, units),
                 Quantity::Gate(gate) => (&truth.gates, gates, gate_order::position(TF1, gate) * units, units),
             };
-            for (row, &(sequence, t)) in self.rows.iter().enumerate() {
+            for (row, &(sequence, t)) in self.rows[first..].iter().take(truth.value.nrows()).enumerate() {
                 let error = &mut steps[t].0[which];
-                for unit in 0..width {
-                    let (at, expected) = ([row, first + unit], truth.value[[row, first + unit]]);
-                    let place =
-                        Place { quantity, sequence, unit, expected, found: f64::from(found[[row, 0, first + unit]]) };
-                    error.add(place, truth.bound[at], truth.worst[at]);
+                let columns = s![row, from..from + width];
+                let (values, bounds) = (truth.value.slice(columns), truth.bound.slice(columns));
+                let worsts = truth.worst.slice(columns);
+                let found = found.slice(s![first + row, 0, from..from + width]);
+                for (unit, (((expected, bound), worst), found)) in
+                    values.iter().zip(bounds).zip(worsts).zip(found).enumerate()
+                {
+                    let place = Place { quantity, sequence, unit, expected: *expected, found: f64::from(*found) };
+                    error.add(place, *bound, *worst);
                 }
             }
         }
-        Some(steps)
     }
 }
 
@@ -232,6 +297,29 @@ mod tests {
         assert_eq!(e.at.unwrap().expected, 2.0, "the first of equals");
         e.add(place(0.0, 0.26), 0.25, 1.0);
         assert!(!e.within());
+    }
+
+    /// However a row of elements is cut in two: the parts together say what all say.
+    #[test]
+    fn parts_together_say_what_all_say() {
+        let nan = f64::NAN;
+        for deltas in [[0.0, 0.0, 0.0, 0.0], [0.2, 0.4, 0.4, 0.1], [nan, 0.0, 0.3, nan], [0.4, nan, 0.5, 0.2], [nan; 4]]
+        {
+            let of = |numbers: std::ops::Range<usize>| {
+                let mut e = LocalError::default();
+                for k in numbers {
+                    let place = Place { unit: k, ..place(1.0, 1.0 + deltas[k]) };
+                    e.add(place, 1.0 + k as f64, if k == 2 { 1.0 } else { 8.0 });
+                }
+                e
+            };
+            for cut in 0..=4 {
+                let mut parts = of(0..cut);
+                parts.merge(&of(cut..4));
+                // As text, for NaN is not equal to itself.
+                assert_eq!(format!("{parts:?}"), format!("{:?}", of(0..4)), "{deltas:?} cut at {cut}");
+            }
+        }
     }
 
     #[test]

@@ -76,22 +76,22 @@ pub(crate) fn mistaken_for<'a>(
     found
 }
 
-/// Tries every fault on some of the points, which hold what the Keras form reads. Of a cell that Keras cannot express, what
-/// the nearest layer loses; a clip that is never reached is as good as none.
+/// Tries every fault on some of the points, which hold what the Keras form reads and of which `truth` makes the truth. Of
+/// a cell that Keras cannot express, what the nearest layer loses; a clip that is never reached is as good as none.
 pub(crate) fn measure(
     (cell, clips): (&Tf1Cell, &[ClipUse]),
     place: Place,
     others: &[(Fault, &KerasCell)],
     lane: &dyn Lane<KerasCell>,
     points: &Points,
-    truth: &LocalTruth,
+    truth: &dyn Fn(&Points) -> LocalTruth,
 ) -> Sensitivity {
     let never_clipped = clips.iter().all(|clip| !clip.reached);
     let cell = &if never_clipped { convert::unclipped(cell) } else { cell.clone() };
     let (right, _) = convert::nearest(cell);
     let rows = spread(points.rows.len());
     let few = points.select(&rows);
-    let truth = LocalTruth { h: truth.h.select(&rows), c: truth.c.select(&rows), gates: truth.gates.select(&rows) };
+    let truth = truth(&few);
     let margin = |cell: &KerasCell, points: &Points| -> Result<f64, String> {
         if cell.output_size() != right.output_size() {
             // Outputs of another width are certainly seen.

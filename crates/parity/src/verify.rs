@@ -9,6 +9,7 @@ use crate::clips::{self, ClipUse};
 use crate::divergence::PerQuantity;
 use crate::ensemble;
 use crate::heat::Heat;
+use crate::judged::Judged;
 use crate::lane::{self, Lane, LaneError};
 use crate::local::{LocalError, Points};
 use crate::projected::{self, keras_batch};
@@ -125,7 +126,7 @@ pub fn verify(
     let (truth, floor, clips, tf1, keras) = std::thread::scope(|scope| {
         let exact = scope.spawn(|| {
             let truth = oracle::run(subject.truth, batch);
-            let floor = ensemble::noise_floor(&ensemble::run(subject.truth, batch, budget, seed), &truth.trace);
+            let floor = ensemble::noise_floor(subject.truth, batch, budget, seed, &truth.trace);
             let clips = clips::of(subject.truth, batch, &truth);
             (truth, floor, clips)
         });
@@ -172,24 +173,15 @@ pub fn verify(
         let points = Points::new(index, place, &truth, batch);
         let projected = cell.projection.as_ref().map(|_| projected::points(&points, index, cell, place, &truth, batch));
         let keras_points = projected.as_ref().unwrap_or(&points);
-        let (local_truth, projected_truth, tf1_run, keras_run) = std::thread::scope(|scope| {
-            let truth = scope.spawn(|| points.truth(cell, budget));
-            let of_projected = scope.spawn(|| projected.as_ref().map(|p| p.truth_unprojected(cell, budget)));
-            let tf1 = points.run(lanes.tf1, cell);
-            let keras = keras_points.run(lanes.keras, candidate[index]);
-            let (truth, of_projected) = (truth.join(), of_projected.join());
-            (truth.expect("the bound does not panic"), of_projected.expect("the bound does not panic"), tf1, keras)
-        });
-        let keras_truth = projected_truth.as_ref().unwrap_or(&local_truth);
-        let judge = |points: &Points, truth, trace: Result<Trace<f32>, LaneError>| {
-            let trace = trace.map_err(|e| e.to_string())?;
-            points.judge(truth, &trace, timesteps).ok_or("missing or misshapen output".to_owned())
-        };
-        let (tf1_judged, keras_judged) = std::thread::scope(|scope| {
-            let tf1 = scope.spawn(|| judge(&points, &local_truth, tf1_run));
-            let keras = judge(keras_points, keras_truth, keras_run);
-            (tf1.join().expect("judging does not panic"), keras)
-        });
+        let runs = [points.run(lanes.tf1, cell), keras_points.run(lanes.keras, candidate[index])];
+        let judged = Judged { cell, budget, tf1: &points, keras: projected.as_ref() };
+        let judged = judged.judge(runs.each_ref().map(|run| run.as_ref().ok()), timesteps);
+        let error =
+            |run: Result<_, LaneError>| run.err().map_or("missing or misshapen output".to_owned(), |e| e.to_string());
+        let [tf1_judged, keras_judged] = judged;
+        let [tf1_run, keras_run] = runs;
+        let tf1_judged = tf1_judged.ok_or_else(|| error(tf1_run.map(drop)));
+        let keras_judged = keras_judged.ok_or_else(|| error(keras_run.map(drop)));
         let mut local = |side, judged: Result<Vec<PerQuantity<LocalError>>, String>| {
             judged.unwrap_or_else(|text| {
                 failures.push(LaneFailure { side, text: format!("one step from the oracle's state: {text}") });
@@ -206,8 +198,12 @@ pub fn verify(
         progress(stages(index) + 1);
         let others: Vec<(Fault, &KerasCell)> =
             sensitivity::mistaken_for(index, &subject.truth.placed_cells(), &expected);
+        let truth_of = |some: &Points| match projected {
+            Some(_) => some.truth_unprojected(cell, budget),
+            None => some.truth(cell, budget),
+        };
         let sensitivity =
-            sensitivity::measure((cell, &clips[index]), place, &others, lanes.keras, keras_points, keras_truth);
+            sensitivity::measure((cell, &clips[index]), place, &others, lanes.keras, keras_points, &truth_of);
         progress(stages(index + 1));
         reports.push(CellReport {
             name: subject.names[index].clone(),

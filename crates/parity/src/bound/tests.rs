@@ -109,12 +109,31 @@ fn slopes_are_no_steeper_than_they_need_to_be() {
     assert_eq!((through(Sigmoid, 0.9, 4.0), through(Tanh, 0.6, 4.0)), (1.0, 4.0), "no steeper than anywhere");
 }
 
+/// Rows are judged in blocks: what a block holds besides a row must not show in it.
 #[test]
-fn some_rows_are_picked_in_all_three() {
-    let of = |first: f64| Array2::from_shape_fn((3, 2), |(r, c)| first + (2 * r + c) as f64);
-    let few = Bounded { value: of(0.0), bound: of(10.0), worst: of(20.0) }.select(&[2, 0]);
-    assert_eq!(few.value, array![[4.0, 5.0], [0.0, 1.0]]);
-    assert_eq!((few.bound, few.worst), (&few.value + 10.0, &few.value + 20.0));
+fn a_row_gives_the_same_bits_alone() {
+    let stream = Stream::new(0, 7);
+    let random = |rows: usize, columns: usize, from: usize| {
+        Array2::from_shape_fn((rows, columns), |(r, c)| stream.normal((from + r * columns + c) as u64))
+    };
+    let mut cell = Tf1Cell::new(random(8, 20, 0), Array1::zeros(20)).unwrap();
+    cell.projection = Some(random(5, 4, 1000));
+    cell.kernel = random(300 + 4, 20, 0);
+    cell.check().unwrap();
+    let count = 67;
+    let (x, h, c) = (random(count, 300, 2000), random(count, 4, 30_000), random(count, 5, 40_000));
+    let budget = ActivationBudget::new(|_| 2.0);
+    let all = local(&cell, x.view(), h.view(), c.view(), &budget);
+    for row in [0, 1, 31, 64, count - 1] {
+        let rows = s![row..row + 1, ..];
+        let one = local(&cell, x.slice(rows), h.slice(rows), c.slice(rows), &budget);
+        for (all, one) in [(&all.h, &one.h), (&all.c, &one.c), (&all.gates, &one.gates)] {
+            for (all, one) in [(&all.value, &one.value), (&all.bound, &one.bound), (&all.worst, &one.worst)] {
+                assert_eq!(all.slice(rows), *one, "row {row}");
+            }
+        }
+    }
+    assert!(all.h.bound.iter().chain(&all.gates.bound).chain(&all.c.worst).all(|b| *b > 0.0));
 }
 
 /// Two units with everything a cell can have, of which a test takes away what it does without.
