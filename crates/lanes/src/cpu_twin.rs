@@ -154,6 +154,8 @@ impl<C: Cell> Task for Part<'_, C> {
         let mut shown = cell.projection().map(|_| c.clone());
         let mut sums = vec![Tile::ZERO; sequences * steps_at_once * 4 * blocks];
         let mut scratch = vec![Tile::ZERO; 4 * sequences];
+        let stride_of_x = apart_in_cache(input);
+        let mut near_x = vec![0.0; sequences * steps_at_once * stride_of_x];
 
         for start in (0..timesteps).step_by(steps_at_once) {
             let positions = start..timesteps.min(start + steps_at_once);
@@ -167,8 +169,11 @@ impl<C: Cell> Task for Part<'_, C> {
                     (0..sequences).filter_map(|n| Some((n, step(n)?))).collect()
                 })
                 .collect();
-            let rows_of_x: Vec<&[f32]> =
-                reading.iter().flatten().map(|(n, t)| &x[((first + n) * timesteps + t) * input..][..input]).collect();
+            for (near, (n, t)) in near_x.chunks_mut(stride_of_x).zip(reading.iter().flatten()) {
+                near[..input].copy_from_slice(&x[((first + n) * timesteps + t) * input..][..input]);
+            }
+            let count = reading.iter().map(Vec::len).sum();
+            let rows_of_x: Vec<&[f32]> = near_x.chunks(stride_of_x).map(|row| &row[..input]).take(count).collect();
             let stride = rows_of_x.len();
             if stride == 0 {
                 continue;
@@ -218,6 +223,13 @@ fn of_x<A: Arithmetic>(arithmetic: A, weights: &Panels, block: usize, sums: &mut
     panels::accumulate::<A, 4>(arithmetic, sums, rows.len(), rows, weights.block(block));
 }
 
+/// How far apart rows of this width begin: whole tiles, and an odd number of them. Rows that a power of two lies between
+/// share one place in a first-level cache, and a product that reads six of them side by side would lose each before it
+/// is done with it.
+fn apart_in_cache(width: usize) -> usize {
+    (width.div_ceil(LANES) | 1) * LANES
+}
+
 /// A vector for each sequence of a part, filled up with zeros to whole tiles.
 #[derive(Clone)]
 struct Rows {
@@ -230,7 +242,7 @@ struct Rows {
 impl Rows {
     fn new(rows: ArrayView2<'_, f32>) -> Rows {
         let (sequences, width) = rows.dim();
-        let stride = width.next_multiple_of(LANES);
+        let stride = apart_in_cache(width);
         let mut values = vec![0.0; sequences * stride];
         for (to, row) in values.chunks_mut(stride).zip(rows.rows()) {
             to.iter_mut().zip(row).for_each(|(to, value)| *to = *value);
