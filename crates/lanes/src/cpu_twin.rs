@@ -63,6 +63,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) initial: &'a State,
     pub(crate) lengths: Option<&'a [usize]>,
     pub(crate) backward: bool,
+    /// Whether c is wanted.
+    pub(crate) states: bool,
     pub(crate) gates: bool,
 }
 
@@ -76,21 +78,22 @@ pub(crate) fn run<C: Cell>(cell: &C, x: Tensor<3>, pass: Pass<'_>) -> Result<Ste
     let recurrent = cell.projection().map_or(cell.units(), |(panels, _)| panels.width());
     let shape = |width| [sequences, timesteps, width];
     let empty = |width: usize| vec![0.0; sequences * timesteps * width];
-    let (mut h, mut c) = (empty(recurrent), empty(cell.units()));
+    let mut h = empty(recurrent);
+    let mut c = pass.states.then(|| empty(cell.units()));
     let mut gates = pass.gates.then(|| empty(4 * cell.units()));
 
     let part = sequences_of_a_part(sequences, timesteps * cell.units() * (cell.input().rows() + recurrent));
     let steps = part * timesteps;
     let mut parts: Vec<Part<'_, C>> = h
         .chunks_mut(steps * recurrent)
-        .zip(c.chunks_mut(steps * cell.units()))
         .enumerate()
-        .map(|(index, (h, c))| Part { cell, pass, timesteps, x: &x, first: index * part, h, c, gates: None })
+        .map(|(index, h)| Part { cell, pass, timesteps, x: &x, first: index * part, h, c: None, gates: None })
         .collect();
+    if let Some(c) = &mut c {
+        parts.iter_mut().zip(c.chunks_mut(steps * cell.units())).for_each(|(part, c)| part.c = Some(c));
+    }
     if let Some(gates) = &mut gates {
-        for (part, gates) in parts.iter_mut().zip(gates.chunks_mut(steps * 4 * cell.units())) {
-            part.gates = Some(gates);
-        }
+        parts.iter_mut().zip(gates.chunks_mut(steps * 4 * cell.units())).for_each(|(part, g)| part.gates = Some(g));
     }
     if parts.len() == 1 {
         parts.into_iter().for_each(dispatch);
@@ -100,7 +103,7 @@ pub(crate) fn run<C: Cell>(cell: &C, x: Tensor<3>, pass: Pass<'_>) -> Result<Ste
     let tensor = |values, width| Tensor::from_data(TensorData::new(values, shape(width)), &device);
     Ok(Steps {
         h: tensor(h, recurrent),
-        c: tensor(c, cell.units()),
+        c: c.map_or_else(|| Tensor::empty([1, 1, 1], &device), |c| tensor(c, cell.units())),
         gates: gates.map(|gates| tensor(gates, 4 * cell.units())),
     })
 }
@@ -131,7 +134,7 @@ struct Part<'a, C> {
     /// The first sequence of the part.
     first: usize,
     h: &'a mut [f32],
-    c: &'a mut [f32],
+    c: Option<&'a mut [f32]>,
     gates: Option<&'a mut [f32]>,
 }
 
@@ -140,11 +143,11 @@ impl<C: Cell> Task for Part<'_, C> {
 
     #[inline(always)]
     fn run<A: Arithmetic>(self, arithmetic: A) {
-        let Part { cell, pass, timesteps, x, first, h: all_h, c: all_c, gates: mut all_gates } = self;
+        let Part { cell, pass, timesteps, x, first, h: all_h, c: mut all_c, gates: mut all_gates } = self;
         let (input, units) = (cell.input().rows(), cell.units());
         let blocks = units.div_ceil(LANES);
-        let sequences = all_c.len() / (timesteps * units);
-        let recurrent = all_h.len() / (timesteps * sequences);
+        let recurrent = cell.projection().map_or(units, |(panels, _)| panels.width());
+        let sequences = all_h.len() / (timesteps * recurrent);
         let steps_at_once = (ROWS_OF_A_PRODUCT / sequences).max(1);
 
         let mut h = Rows::new(pass.initial.h.slice(s![first..first + sequences, ..]));
@@ -201,7 +204,7 @@ impl<C: Cell> Task for Part<'_, C> {
                     cell.pre_activate(arithmetic, block, sums, stride, &rows_of_h, &mut scratch);
                     let now = Now { reading: &reading, sums, stride, block, timesteps };
                     let shown = shown.as_mut().unwrap_or(&mut next_h);
-                    now.finish(arithmetic, cell, &mut c, shown, all_c, all_gates.as_deref_mut());
+                    now.finish(arithmetic, cell, &mut c, shown, all_c.as_deref_mut(), all_gates.as_deref_mut());
                 }
                 if let (Some((panels, clip)), Some(shown)) = (cell.projection(), &shown) {
                     project(arithmetic, panels, clip, shown, &mut next_h, &reading);
@@ -293,7 +296,7 @@ impl Now<'_> {
         cell: &C,
         c: &mut Rows,
         shown: &mut Rows,
-        all_c: &mut [f32],
+        mut all_c: Option<&mut [f32]>,
         mut all_gates: Option<&mut [f32]>,
     ) {
         let (units, stride) = (cell.units(), self.stride);
@@ -309,7 +312,9 @@ impl Now<'_> {
                     c.set_tile(n, self.block, &unit.c);
                     shown.set_tile(n, self.block, &unit.h);
                     let step = (n * self.timesteps + t) * units;
-                    unit.c.write(&mut all_c[step + first..][..filled]);
+                    if let Some(all_c) = &mut all_c {
+                        unit.c.write(&mut all_c[step + first..][..filled]);
+                    }
                     if let Some(all_gates) = &mut all_gates {
                         for (gate, tile) in unit.gates.iter().enumerate() {
                             tile.write(&mut all_gates[4 * step + gate * units + first..][..filled]);

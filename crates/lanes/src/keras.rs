@@ -80,7 +80,7 @@ impl KerasLstm {
         x: Tensor<3>,
         batch: &Batch,
     ) -> Result<Tensor<3>, String> {
-        let (starts, run) = (Starts::Given(&batch.initial), Run::of(batch));
+        let (starts, run) = (Starts::Given(&batch.initial), Run { record_states: false, ..Run::of(batch) });
         let (_, output) = wiring::on_device(&self.device, network, x, starts, run, |cell, x, start, run, backward| {
             self.cell(cell, x, start, run, backward)
         })?;
@@ -98,7 +98,8 @@ impl KerasLstm {
     ) -> Result<(Steps, Tensor<3>), String> {
         let backward = backward != cell.go_backwards;
         let steps = if self.takes_twin() {
-            let pass = Pass { initial: start.given()?, lengths: run.lengths, backward, gates: run.record_gates };
+            let Run { lengths, record_states: states, record_gates: gates, .. } = *run;
+            let pass = Pass { initial: start.given()?, lengths, backward, states, gates };
             cpu_twin::run(&Keras::pack(cell), x, pass)?
         } else {
             match self.plan(cell, run.sequences, run.timesteps, run.record_gates)? {

@@ -70,6 +70,7 @@ impl DeviceScreen {
             sequences: drawn.sequences,
             timesteps: drawn.spec.timesteps,
             lengths: Some(&lengths),
+            record_states: true,
             record_gates: false,
         };
         let tf1 = self.tf1.on_device(truth, x.clone(), Starts::Drawn(drawn), run)?;

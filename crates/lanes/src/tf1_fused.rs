@@ -75,7 +75,7 @@ impl Tf1FusedLstm {
 
     /// The network's output for x `[sequences, timesteps, input]`, the input of a batch that fits it, left on the device.
     pub(crate) fn output(&self, network: &Network<Tf1Cell>, x: Tensor<3>, batch: &Batch) -> Result<Tensor<3>, String> {
-        let (starts, run) = (Starts::Given(&batch.initial), Run::of(batch));
+        let (starts, run) = (Starts::Given(&batch.initial), Run { record_states: false, ..Run::of(batch) });
         let (_, output) = wiring::on_device(&self.device, network, x, starts, run, |cell, x, start, run, backward| {
             self.cell(cell, x, start, run, backward)
         })?;
@@ -92,7 +92,8 @@ impl Tf1FusedLstm {
         backward: bool,
     ) -> Result<(Steps, Tensor<3>), String> {
         let steps = if self.takes_twin(cell) {
-            let pass = Pass { initial: start.given()?, lengths: run.lengths, backward, gates: run.record_gates };
+            let Run { lengths, record_states: states, record_gates: gates, .. } = *run;
+            let pass = Pass { initial: start.given()?, lengths, backward, states, gates };
             cpu_twin::run(&Tf1::pack(cell), x, pass)?
         } else {
             match self.plan(cell, run.sequences, run.timesteps, run.record_gates)? {

@@ -55,7 +55,7 @@ impl Widths for KerasCell {
 pub(crate) struct Steps {
     /// `[sequences, timesteps, output]`
     pub(crate) h: Tensor<3>,
-    /// `[sequences, timesteps, units]`
+    /// `[sequences, timesteps, units]`; `[1, 1, 1]` from the twin where the run does not ask for it.
     pub(crate) c: Tensor<3>,
     /// `[sequences, timesteps, 4·units]`, blocks i, j, f, o; where the batch asks for them.
     pub(crate) gates: Option<Tensor<3>>,
@@ -82,13 +82,16 @@ pub(crate) struct Run<'a> {
     pub(crate) timesteps: usize,
     /// Valid steps of each sequence; `None` when all are valid.
     pub(crate) lengths: Option<&'a [usize]>,
+    /// Whether c is asked for: of the output alone, the twin leaves it out.
+    pub(crate) record_states: bool,
     pub(crate) record_gates: bool,
 }
 
 impl<'a> Run<'a> {
     pub(crate) fn of(batch: &'a Batch) -> Run<'a> {
         let (sequences, timesteps) = (batch.sequences(), batch.timesteps());
-        Run { sequences, timesteps, lengths: batch.lengths.as_deref(), record_gates: batch.record_gates }
+        let lengths = batch.lengths.as_deref();
+        Run { sequences, timesteps, lengths, record_states: true, record_gates: batch.record_gates }
     }
 
     pub(crate) fn is_valid(&self, sequence: usize, step: usize) -> bool {

@@ -275,6 +275,7 @@ impl Points {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bound::Bounded;
     use lstm::oracle;
     use ndarray::array;
 
