@@ -261,7 +261,7 @@ mod tests {
         let faults = [(whole, &on_all[..]), (whole, of_whole), (Route::SequenceKernel, &of_sequence[..])];
         for (route, faults) in faults {
             assert_eq!(found(route), Vec::<String>::new());
-            for (right, wrong, what) in faults {
+            for &(right, wrong, what) in faults {
                 let failures = planted::with((right, wrong), || found(route));
                 assert!(!failures.is_empty(), "{what} was not seen");
             }
