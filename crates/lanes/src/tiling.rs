@@ -351,7 +351,8 @@ mod tests {
     #[test]
     fn a_software_adapter_computes_on_vectors_if_its_shaders_can() {
         let able = Limits { subgroup: Some(8), ..limits(true) };
-        let chosen = |sequences, units, limits| Plan::choose(sizes(sequences, 23, units), limits).map(|p| p.tiling);
+        let chosen =
+            |sequences, units, limits: &Limits| Plan::choose(sizes(sequences, 23, units), limits).map(|p| p.tiling);
         let vector = |quads| Some(Tiling { workgroup: 8, quads, form: Form::Vector { own: 2 } });
         assert_eq!([1, 5, 16, 17, 65].map(|n| chosen(n, 100, &able)), [1, 2, 4, 8, 8].map(vector));
         assert_eq!(chosen(5, 1500, &able), vector(2), "workgroup memory is no limit");
