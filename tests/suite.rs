@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ fn golden_suite() -> PathBuf {
     golden("../golden.suite.toml")
 }
 
-fn suite(file: &Path, more: &[&dyn AsRef<std::ffi::OsStr>]) -> Run {
+fn suite(file: &Path, more: &[&dyn AsRef<OsStr>]) -> Run {
     let mut arguments = vec!["suite".as_ref(), file.as_os_str()];
     arguments.extend(more.iter().map(|m| m.as_ref()));
     gatewise(arguments)
@@ -25,10 +26,17 @@ fn suite(file: &Path, more: &[&dyn AsRef<std::ffi::OsStr>]) -> Run {
 fn every_golden_case_ends_as_expected_whole_and_in_two_parts() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let whole = suite(
-        &golden_suite(),
-        &[&"--results", &at("whole.json"), &"--junit", &at("whole.xml"), &"--summary", &at("whole.md")],
-    );
+    let files: [&dyn AsRef<OsStr>; 8] = [
+        &"--results",
+        &at("whole.json"),
+        &"--junit",
+        &at("whole.xml"),
+        &"--summary",
+        &at("whole.md"),
+        &"--state",
+        &at("state"),
+    ];
+    let whole = suite(&golden_suite(), &files);
     whole.expect_code(0, "the whole suite");
     assert!(whole.stdout.starts_with("PASS"), "{}", whole.stdout);
     let document: Value = serde_json::from_slice(&std::fs::read(at("whole.json")).unwrap()).unwrap();
@@ -71,7 +79,35 @@ fn every_golden_case_ends_as_expected_whole_and_in_two_parts() {
         "{sizes:?}"
     );
     valid_junit(&at("merged.xml"));
+
+    killed_ten_times_over(&at("state"), &std::fs::read_to_string(at("whole.json")).unwrap());
 }
+
+/// Ten times: the suite of all golden cases goes on where it was left a little before its end, is killed at a random
+/// moment, and goes on again. What it says in the end is what it says undisturbed.
+fn killed_ten_times_over(finished: &Path, undisturbed: &str) {
+    let finished: Vec<String> = std::fs::read_to_string(finished).unwrap().lines().map(str::to_owned).collect();
+    assert!(finished.len() >= 290, "{} cases", finished.len());
+    let mut random = Random(u64::from(std::process::id()));
+    let folder = TempDir::new().unwrap();
+    let mut in_time = 0;
+    for round in 0..10 {
+        let state = folder.path().join(format!("state-{round}"));
+        let mut left = finished.clone();
+        for _ in 0..TO_RUN {
+            left.swap_remove(random.below(left.len()));
+        }
+        std::fs::write(&state, left.join("\n") + "\n").unwrap();
+        let killed = Killed { file: &golden_suite(), state: &state, signal: "KILL" };
+        in_time += usize::from(killed.and_goes_on(random.below(TO_RUN), &mut random, undisturbed).is_none());
+        // A line that the kill cut off stays, and is ignored.
+        assert!(lines(&state) >= finished.len(), "round {round}: what was run is kept");
+    }
+    assert!(in_time >= 5, "only {in_time} of 10 kills came in time");
+}
+
+/// How many finished cases each of those runs has still to do, errors apart, which are tried anew.
+const TO_RUN: usize = 12;
 
 /// Every folder of golden data, and every Keras file in one, is in the suite.
 fn nothing_is_left_out(document: &Value) {
@@ -147,10 +183,10 @@ checkpoint = "GOLDEN/peephole"
 expect = "error"
 "#;
 
-/// Killed at ten random moments, each time begun anew: what it says in the end is what it says undisturbed. A case that
-/// was finished is not run again.
+/// From its beginning: killed by a signal that nothing can be done about, and by Ctrl-C. A case that was finished is not
+/// run again, by either; and a third run has nothing left to do but what ended in an error.
 #[test]
-fn a_suite_that_was_killed_goes_on_where_it_was_ten_times_over() {
+fn a_suite_that_was_killed_or_interrupted_goes_on_where_it_was() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     let golden = golden("").display().to_string();
@@ -162,39 +198,49 @@ fn a_suite_that_was_killed_goes_on_where_it_was_ten_times_over() {
     assert!(total >= 16 && errors == 1, "{total} cases");
 
     let mut random = Random(u64::from(std::process::id()));
-    let mut interrupted = 0;
-    for round in 0..10 {
-        let state = at(&format!("state-{round}"));
-        let arguments = ["suite", at("suite.toml").to_str().unwrap(), "--format", "json", "--state"].map(str::to_owned);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gatewise"))
-            .args(&arguments)
-            .arg(&state)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // Not before the first case has ended, or there would be nothing to go on with.
-        let wanted = 1 + random.below(total - 4);
-        wait_for(&state, wanted, &mut child);
-        std::thread::sleep(Duration::from_micros(random.below(40_000) as u64));
-        child.kill().unwrap();
-        let ended = child.wait().unwrap();
-        interrupted += usize::from(!ended.success());
-
-        let kept = lines(&state);
-        let again = suite(&at("suite.toml"), &[&"--format", &"json", &"--state", &state]);
-        again.expect_code(0, &format!("round {round}"));
-        assert!(again.stdout == undisturbed.stdout, "round {round}: killed after {kept} cases, the report is another");
-        // A last line that the kill cut off is run again: it may be one less.
-        let known = again.stderr.matches("(known)").count();
-        assert!(known == kept || known + 1 == kept, "round {round}: {known} of {kept} were not run again");
-        assert!(kept >= wanted.min(total - errors), "{kept} of {wanted}");
-
+    for (signal, code) in [("KILL", None), ("INT", Some(130))] {
+        let state = at(signal);
+        let killed = Killed { file: &at("suite.toml"), state: &state, signal };
+        assert_eq!(killed.and_goes_on(1 + random.below(4), &mut random, &undisturbed.stdout), code, "{signal}");
         let a_third_time = suite(&at("suite.toml"), &[&"--format", &"json", &"--state", &state]);
-        assert!(a_third_time.stdout == undisturbed.stdout, "round {round}: known, the report is another");
+        assert!(a_third_time.stdout == undisturbed.stdout, "{signal}: known, the report is another");
         assert_eq!(a_third_time.stderr.matches("(known)").count(), total - errors, "an error is tried again");
     }
-    assert!(interrupted >= 5, "only {interrupted} of 10 kills came in time");
+}
+
+/// A run that a signal ends.
+struct Killed<'a> {
+    file: &'a Path,
+    state: &'a Path,
+    signal: &'a str,
+}
+
+impl Killed<'_> {
+    /// Begins, is killed some time after `more` cases have ended, and goes on; how it ended at first. The second run
+    /// knows every case that the first one finished, and says what an undisturbed one says.
+    fn and_goes_on(&self, more: usize, random: &mut Random, undisturbed: &str) -> Option<i32> {
+        let mut command = Command::new("env");
+        // Whoever runs the tests may have started them to ignore signals.
+        command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_gatewise"), "suite"]).arg(self.file);
+        command.args(["--quiet", "--state"]).arg(self.state).stdout(Stdio::null()).stderr(Stdio::null());
+        let before = lines(self.state);
+        let mut child = command.spawn().expect("env of coreutils runs");
+        wait_for(self.state, before + more, &mut child);
+        std::thread::sleep(Duration::from_micros(random.below(40_000) as u64));
+        let kill = format!("kill -{} {}", self.signal, child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let ended = child.wait().unwrap().code();
+
+        let kept = lines(self.state);
+        assert!(kept >= before + more, "{kept} after {before} and {more}");
+        let again = suite(self.file, &[&"--format", &"json", &"--state", &self.state]);
+        again.expect_code(0, "gone on with");
+        assert!(again.stdout == undisturbed, "killed after {kept} cases, the report is another");
+        // A last line that the kill cut off is run again: it may be one less.
+        let known = again.stderr.matches("(known)").count();
+        assert!(known == kept || known + 1 == kept, "{known} of {kept} were not run again");
+        ended
+    }
 }
 
 fn wait_for(state: &Path, wanted: usize, child: &mut Child) {
