@@ -1,6 +1,6 @@
 //! Prints how much memory `gatewise inspect` took at most, for every hostile file and for large right ones:
 //!
-//!     cargo run --release --manifest-path fuzz/Cargo.toml --bin memory -- target/release/gatewise
+//!     cargo run --release --manifest-path fuzz/memory/Cargo.toml -- target/release/gatewise
 
 use std::path::Path;
 use std::process::{Command, Stdio};
