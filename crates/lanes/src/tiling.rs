@@ -118,7 +118,7 @@ impl Plan {
     /// The plan for a run, or `None` if the run does not fit the device: then tensor operations take its place.
     pub(crate) fn choose(sizes: Sizes, limits: &Limits) -> Option<Plan> {
         if limits.prefers_vectors() {
-            // On lavapipe some ten times faster than the others (`benches/README.md`).
+            // On lavapipe some six times faster than the others (`benches/README.md`).
             return Plan::on_vectors(sizes, limits).or_else(|| Plan::step_by_step(sizes, limits));
         }
         match (Plan::whole_sequence(sizes, limits), Plan::step_by_step(sizes, limits)) {
