@@ -19,10 +19,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SHAPES = ['1,50,20,100', '32,100,128,256', '256,100,128,256', '64,50,512,1024']
 PEERS = {'onnxruntime': 'lstm_onnxruntime.py', 'keras': 'lstm_keras.py', 'pytorch': 'lstm_pytorch.py'}
-# A turn of a peer runs until this much time has passed, or so often.
+# A turn of each side runs until this much time has passed, or so often.
 TURN_MS, MOST_RUNS = 400, 200
-# Rounds of `gatewise bench` within one of ours: its first run, and the one it judges by, come on top.
-ROUNDS_OF_A_TURN = 3
+# `gatewise bench` repeats what is shorter than this within a round, and takes at least so many rounds; its first run, and the one
+# it judges by, come on top.
+ROUND_MS, FEWEST_ROUNDS = 20, 3
 
 
 def fail(message):
@@ -66,20 +67,24 @@ class Gatewise:
 
     def __init__(self, program, device):
         self.program, self.device = program, device
+        self.rounds = {}
         self.implementations = 'cpu-tf1,cpu-keras' if device == 'cpu' else 'kernel-tf1,kernel-keras'
 
     def turn(self, shape):
         """Milliseconds of one run of each implementation."""
         sequences, timesteps, inputs, units = shape.split(',')
+        rounds = self.rounds.get(shape, FEWEST_ROUNDS)
         command = [self.program, 'bench', '--device', self.device, '--implementation', self.implementations, '--format', 'json',
-                   '--rounds', str(ROUNDS_OF_A_TURN), '--sequences', sequences, '--timesteps', timesteps, '--input', inputs,
+                   '--rounds', str(rounds), '--sequences', sequences, '--timesteps', timesteps, '--input', inputs,
                    '--units', units]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode != 0:
             fail(f'{command} ended with {done.returncode}')
         document = json.loads(done.stdout)
         self.peak = document['device']['peak_gflops']
-        return {f'gatewise {r["implementation"]}': r['median_ms'] for r in document['results']}
+        found = {f'gatewise {r["implementation"]}': r['median_ms'] for r in document['results']}
+        self.rounds[shape] = max(FEWEST_ROUNDS, int(TURN_MS / max(ROUND_MS, *found.values())))
+        return found
 
 
 def measure(gatewise, peers, shapes, rounds):

@@ -49,6 +49,9 @@ fn every_implementation_is_timed_and_verified() {
         assert!(close(number("of_peak"), number("gflops") / device["peak_gflops"].as_f64().unwrap()), "{result}");
         assert!(number("first_run_ms") > 0.0);
     }
+    let routes: Vec<&str> = results.iter().map(|r| r["route"].as_str().unwrap()).collect();
+    let (operations, twin) = ("tensor operations", "whole sequences on the CPU");
+    assert_eq!(routes, ["Burn's nn::Lstm", operations, operations, twin, twin]);
     let standings: Vec<&str> = results.iter().map(|r| r["standing"].as_str().unwrap()).collect();
     let (fastest, ties) = (|s: &&&str| **s == "fastest", |s: &&&str| **s == "tie");
     let (fastest, ties) = (standings.iter().filter(fastest).count(), standings.iter().filter(ties).count());
@@ -92,6 +95,8 @@ fn a_checkpoint_brings_its_own_lstms() {
     let run = gatewise(arguments);
     run.expect_code(0, "for people");
     assert!(run.stdout.contains("cpu-keras") && run.stderr.is_empty(), "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("\n  cpu-tf1, cpu-keras: whole sequences on the CPU\n"), "{}", run.stdout);
+    assert!(run.stdout.lines().filter(|l| l.starts_with("  ")).all(|l| l.chars().count() <= 88), "{}", run.stdout);
 }
 
 #[test]

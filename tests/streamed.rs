@@ -62,12 +62,12 @@ fn memory_stays_below_what_is_allowed_however_many_sequences() {
         let options = |n: &'static str, memory: &'static str| {
             ["--device", device, "--sequences", n, "--timesteps", "20", "--memory", memory]
         };
-        let whole = verify("basic", None, &options("9000", "64GiB"));
+        let whole = verify("basic", None, &options("14000", "64GiB"));
         assert_eq!(whole.code, Some(0), "{}", whole.err);
         assert!(whole.json()["lstms"][0]["screened"].is_null());
         assert!(whole.peak > 320 * MIB, "{device}: a whole run peaks at {} MiB", whole.peak / MIB);
         let mut peaks = vec![];
-        for sequences in ["9000", "60000"] {
+        for sequences in ["14000", "60000"] {
             let run = verify("basic", None, &options(sequences, "320MiB"));
             assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
             assert!(run.peak < 320 * MIB, "{device}: {sequences} sequences peak at {} MiB", run.peak / MIB);

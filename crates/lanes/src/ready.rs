@@ -9,7 +9,7 @@ use parity::LaneError;
 
 use crate::burn_lstm::BurnLstm;
 use crate::wiring::{check, failed, guarded, read, upload_input};
-use crate::{Device, KerasLstm, Route, Tf1FusedLstm};
+use crate::{Chosen, Device, KerasLstm, Route, Tf1FusedLstm};
 
 /// A way to compute an LSTM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +82,31 @@ impl Implementation {
                 Box::new(move |x| lane.output(converted, x, batch))
             }
         };
+        let route = match self {
+            Implementation::BurnNnLstm => "Burn's nn::Lstm".to_owned(),
+            Implementation::OperationsTf1 | Implementation::KernelTf1 => {
+                let lane = Tf1FusedLstm::new(device.clone()).with_route(route);
+                told(truth.cells().iter().map(|cell| lane.chosen(cell, batch.sequences(), batch.timesteps())))
+            }
+            Implementation::OperationsKeras | Implementation::KernelKeras => {
+                let lane = KerasLstm::new(device.clone()).with_route(route);
+                told(converted.cells().iter().map(|cell| lane.chosen(cell, batch.sequences(), batch.timesteps())))
+            }
+        };
         let x = guarded(|| Ok(upload_input(batch, device)))?;
-        Ok(Ready { name, device: device.clone(), x, compute, output: None })
+        Ok(Ready { name, route, device: device.clone(), x, compute, output: None })
     }
+}
+
+/// The routes of a network's cells in words, each once.
+fn told(routes: impl Iterator<Item = Chosen>) -> String {
+    let mut words: Vec<String> = vec![];
+    for route in routes.map(|route| route.to_string()) {
+        if !words.contains(&route) {
+            words.push(route);
+        }
+    }
+    words.join("; ")
 }
 
 type Compute<'a> = dyn Fn(Tensor<3>) -> Result<Tensor<3>, String> + 'a;
@@ -93,6 +115,7 @@ type Compute<'a> = dyn Fn(Tensor<3>) -> Result<Tensor<3>, String> + 'a;
 /// and leaves the output there.
 pub struct Ready<'a> {
     name: &'static str,
+    route: String,
     device: Device,
     x: Tensor<3>,
     compute: Box<Compute<'a>>,
@@ -107,6 +130,11 @@ impl fmt::Debug for Ready<'_> {
 }
 
 impl Ready<'_> {
+    /// How its cells are computed, in words.
+    pub fn route(&self) -> &str {
+        &self.route
+    }
+
     /// Runs once, and waits until the device is done.
     ///
     /// # Errors

@@ -41,9 +41,10 @@ const LARGEST_CHUNK: usize = 1 << 15;
 pub fn judged_bytes_per_sequence(subject: &Subject<'_>, spec: InputSpec) -> u64 {
     let cells = subject.truth.cells();
     let input = cells.first().map_or(0, |c| c.input_size()) as u64;
-    // Truth, ensemble, bounds and the lanes' traces of h, c and four gates, free and one step at a time.
+    // Truth and the lanes' traces of h, c and four gates, free and one step at a time: 200 bytes were measured for each
+    // unit and step, and half as many more are allowed for.
     let of_cell =
-        |cell: &&lstm::Tf1Cell| 600 * cell.units().max(cell.recurrent_size()) as u64 + 40 * cell.input_size() as u64;
+        |cell: &&lstm::Tf1Cell| 300 * cell.units().max(cell.recurrent_size()) as u64 + 40 * cell.input_size() as u64;
     let per_step = 40 * input + cells.iter().map(of_cell).sum::<u64>();
     per_step.saturating_mul(spec.timesteps as u64)
 }

@@ -40,15 +40,30 @@ fn one_case(out: &mut String, document: &Bench, case: &BenchCase, style: Style) 
     let _ = writeln!(out, "\n{}", style.heading(&title(case)));
     let _ = writeln!(
         out,
-        "  {:<14} {:>9} {:>19} {:>8} {:>8} {:>7} {:>8}",
-        "", "median ms", "95 % range", "us/step", "GFLOP/s", "of peak", "first ms"
+        "  {:<12} {:>9} {:>15} {:>7} {:>7} {:>7} {:>6} {:>8}",
+        "", "median ms", "95 % range", "us/step", "steps/s", "GFLOP/s", "peak %", "first ms"
     );
     for result in document.results.iter().filter(|r| r.case == *case) {
         let _ = writeln!(out, "  {}", row(result, style));
     }
-    for skipped in document.skipped.iter().filter(|s| s.case == *case) {
-        let _ = writeln!(out, "  {:<14} not timed: {}", skipped.implementation, printable(&skipped.why));
+    for (route, names) in routes(document, case) {
+        let _ = writeln!(out, "  {names}: {}", printable(route));
     }
+    for skipped in document.skipped.iter().filter(|s| s.case == *case) {
+        let _ = writeln!(out, "  {:<12} not timed: {}", skipped.implementation, printable(&skipped.why));
+    }
+}
+
+/// The ways that were taken in a case, and by whom.
+fn routes<'a>(document: &'a Bench, case: &BenchCase) -> Vec<(&'a str, String)> {
+    let mut routes: Vec<(&str, String)> = vec![];
+    for result in document.results.iter().filter(|r| r.case == *case) {
+        match routes.iter_mut().find(|(route, _)| *route == result.route) {
+            Some((_, names)) => *names = format!("{names}, {}", result.implementation),
+            None => routes.push((&result.route, result.implementation.to_owned())),
+        }
+    }
+    routes
 }
 
 /// What a case runs.
@@ -76,7 +91,7 @@ fn row(result: &BenchResult, style: Style) -> String {
     let name = result.implementation;
     let Some(time) = &result.time else {
         let why = result.why.as_deref().unwrap_or("no result");
-        return format!("{name:<14} {}: {}", style.bad("no time"), printable(why));
+        return format!("{name:<12} {}: {}", style.bad("no time"), printable(why));
     };
     let standing = match time.standing {
         "fastest" => style.good(" fastest"),
@@ -85,13 +100,23 @@ fn row(result: &BenchResult, style: Style) -> String {
     };
     let range = format!("{} - {}", digits(time.low_ms), digits(time.high_ms));
     format!(
-        "{name:<14} {:>9} {range:>19} {:>8} {:>8} {:>6.1}% {:>8}{standing}",
+        "{name:<12} {:>9} {range:>15} {:>7} {:>7} {:>7} {:>6.1} {:>8}{standing}",
         digits(time.median_ms),
         digits(time.ms_per_step * 1e3),
+        thousands(time.steps_per_s),
         digits(time.gflops),
         100.0 * time.of_peak,
         digits(time.first_run_ms)
     )
+}
+
+/// Three significant digits, with k for thousands and M for millions.
+fn thousands(value: f64) -> String {
+    match value {
+        v if v >= 999_500.0 => digits(v / 1e6) + "M",
+        v if v >= 999.5 => digits(v / 1e3) + "k",
+        v => digits(v),
+    }
 }
 
 /// Three significant digits, and no fewer than are before the point.

@@ -61,7 +61,7 @@ pub(crate) fn measure(
             let output = prepared.output().map_err(|e| e.to_string())?;
             Ok((measured, output.ok_or("it left no output")?))
         });
-        results.push(result(name, case, peak, &checked, output));
+        results.push(result((name, prepared.route()), case, peak, &checked, output));
     }
     rank(&mut results);
     OfCase { results: results.into_iter().map(|(result, _)| result).collect(), skipped }
@@ -133,7 +133,7 @@ impl Checked<'_> {
 
 /// A result, with its times for the ranking.
 fn result(
-    implementation: &'static str,
+    (implementation, route): (&'static str, &str),
     case: &Case,
     peak: Peak,
     checked: &Checked<'_>,
@@ -141,6 +141,7 @@ fn result(
 ) -> (BenchResult, Option<Times>) {
     let mut result = BenchResult {
         implementation,
+        route: route.to_owned(),
         case: case.described.clone(),
         verified: false,
         why: None,
@@ -221,8 +222,9 @@ mod tests {
     fn a_wrong_implementation_has_no_time() {
         let (case, check, right, times) = measured();
         let checked = Checked::new(&case, &check, 0);
-        let judge =
-            |output: &Array3<f32>| result("planted", &case, PEAK, &checked, Ok((times.clone(), output.clone()))).0;
+        let judge = |output: &Array3<f32>| {
+            result(("planted", "by hand"), &case, PEAK, &checked, Ok((times.clone(), output.clone()))).0
+        };
         let good = judge(&right);
         assert!(good.verified && good.time.is_some() && good.why.is_none());
         let wrong = |output: Array3<f32>, says: &str| {
@@ -244,7 +246,7 @@ mod tests {
         // Of the six sequences four are compared; what is not finite shows in the others too.
         assert_eq!(checked.sequences, [0, 1, 3, 5]);
         wrong(with([2, 1, 1], f32::INFINITY), "not finite");
-        let failed = result("planted", &case, PEAK, &checked, Err("the device failed".to_owned())).0;
+        let failed = result(("planted", "by hand"), &case, PEAK, &checked, Err("the device failed".to_owned())).0;
         assert!(!failed.verified && failed.time.is_none() && failed.why.as_deref() == Some("the device failed"));
     }
 
@@ -252,7 +254,7 @@ mod tests {
     fn nothing_is_verified_on_a_device_that_failed_its_self_check() {
         let (case, mut check, right, times) = measured();
         check.failures.push("tanh is off".to_owned());
-        let result = result("planted", &case, PEAK, &Checked::new(&case, &check, 0), Ok((times, right))).0;
+        let result = result(("planted", "by hand"), &case, PEAK, &Checked::new(&case, &check, 0), Ok((times, right))).0;
         assert!(!result.verified && result.time.is_none());
         assert_eq!(result.why.as_deref(), Some("the device failed its self-check: tanh is off"));
     }
@@ -266,7 +268,13 @@ mod tests {
                 .iter()
                 .map(|ms| {
                     let times = Times::new(ms.to_vec()).unwrap();
-                    result("planted", &case, PEAK, &checked, Ok((Measured { first_ms: 1.0, times }, right.clone())))
+                    result(
+                        ("planted", "by hand"),
+                        &case,
+                        PEAK,
+                        &checked,
+                        Ok((Measured { first_ms: 1.0, times }, right.clone())),
+                    )
                 })
                 .collect();
             rank(&mut results);

@@ -242,6 +242,31 @@ pub(crate) fn product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Vec<f32
     dispatch(Product { rows, panels: &panels })
 }
 
+/// A product of two square matrices on all cores, for what the processor can do at best.
+pub(crate) struct OnAllCores {
+    left: Vec<f32>,
+    size: usize,
+    right: Panels,
+}
+
+impl OnAllCores {
+    /// Of so many rows and columns.
+    pub(crate) fn new(size: usize) -> OnAllCores {
+        let value = |k: usize| (k % 7) as f32 - 3.0;
+        let right = ndarray::Array2::from_shape_fn((size, size), |(r, c)| value(r + 3 * c));
+        OnAllCores { left: (0..size * size).map(value).collect(), size, right: Panels::pack(right.view(), 1) }
+    }
+
+    /// Computes it, and keeps nothing.
+    pub(crate) fn run(&self) {
+        const ROWS_OF_A_PART: usize = 60;
+        self.left.par_chunks(ROWS_OF_A_PART * self.size).for_each(|rows| {
+            let product = Product { rows: rows.chunks_exact(self.size).collect(), panels: &self.right };
+            drop(std::hint::black_box(dispatch(product)));
+        });
+    }
+}
+
 struct Product<'a> {
     rows: Vec<&'a [f32]>,
     panels: &'a Panels,

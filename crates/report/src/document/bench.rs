@@ -72,6 +72,8 @@ pub struct BenchCase {
 pub struct BenchResult {
     /// Its name.
     pub implementation: &'static str,
+    /// The way it takes to compute this case on this device.
+    pub route: String,
     /// What it ran.
     #[serde(flatten)]
     pub case: BenchCase,
