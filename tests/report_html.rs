@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::{gatewise, golden};
+use common::{gatewise, gatewise_in, golden};
 use tempfile::TempDir;
 
 fn browser() -> Option<PathBuf> {
@@ -129,6 +129,35 @@ fn reports_open_show_their_verdict_and_answer_the_pointer() {
     }
 }
 
+/// On a telephone nothing reaches beyond the edge but what scrolls by itself, and the words in pictures keep a size that
+/// can be read.
+#[test]
+fn reports_fit_a_narrow_screen() {
+    let Some(browser) = browser_or_skip("reports_fit_a_narrow_screen") else { return };
+    let folder = TempDir::new().unwrap();
+    for (verdict, file) in cases(&folder) {
+        // A window cannot be so narrow, a frame in it can.
+        let page =
+            std::fs::read_to_string(&file).unwrap().replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+        let path = folder.path().join("frame.html");
+        let frame = format!(
+            "<body><iframe style=\"width: 400px; height: 900px; border: 0\" srcdoc=\"{page}\"></iframe></body>"
+        );
+        std::fs::write(&path, frame).unwrap();
+        let then = "const inside = document.querySelector('iframe').contentDocument; \
+             document.body.dataset.inner = inside.defaultView.innerWidth; \
+             document.body.dataset.wide = inside.documentElement.scrollWidth; \
+             document.body.dataset.least = Math.min(...[...inside.querySelectorAll('.tick')].map( \
+               (t) => t.getBoundingClientRect().height));";
+        let (dom, console) = opened(&browser, &folder, &path, LIGHT, then);
+        assert_eq!(console, "", "{verdict}");
+        assert_eq!(attribute(&dom, "data-inner"), "400", "{verdict}");
+        assert_eq!(attribute(&dom, "data-wide"), "400", "{verdict}: it is wider than the screen");
+        let least: f64 = attribute(&dom, "data-least").parse().unwrap();
+        assert!(least >= 9.0, "{verdict}: {least} px");
+    }
+}
+
 /// By the formula of the Web Content Accessibility Guidelines, which ask for 4.5.
 const CONTRAST: &str = "const light = (c) => { const [r, g, b] = c.match(/[\\d.]+/g).map((v) => { v /= 255; \
        return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; }; \
@@ -179,28 +208,72 @@ fn a_report_prints_with_everything_that_was_closed() {
     assert_eq!((attribute(&dom, "data-all").as_str(), attribute(&dom, "data-after").as_str()), ("3", "0"));
 }
 
-/// The picture in README.md. `GATEWISE_UPDATE_PICTURE=1` draws it anew; otherwise it must be there, and be what a
-/// browser can show.
+/// The picture in README.md. `GATEWISE_UPDATE_PICTURE=1` draws it anew; otherwise it must be there, be what a browser can
+/// show, and be of a report that looks as reports do now.
 #[test]
 fn the_picture_in_the_readme_is_of_a_report() {
-    let picture = golden("../../docs/report.png");
+    let root = golden("../..");
+    let picture = root.join("docs/report.png");
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("report.html");
+    let wrong = "tests/golden/basic/keras2/wrong/no_forget_bias.weights.h5";
+    let line = ["verify", "tests/golden/basic", wrong, "--device", "cpu", "--report", file.to_str().unwrap()];
+    gatewise_in(&root, line).expect_code(1, "verify --report");
+    // The command in it is one that anybody would give.
+    let html = std::fs::read_to_string(&file).unwrap().replace(file.to_str().unwrap(), "report.html");
+    std::fs::write(&file, &html).unwrap();
+    let looks = looks(&html);
     if std::env::var_os("GATEWISE_UPDATE_PICTURE").is_some() {
         let browser = browser().expect("a browser draws the picture");
-        let folder = TempDir::new().unwrap();
-        std::env::set_current_dir(golden("../..")).unwrap();
-        let wrong = PathBuf::from("tests/golden/basic/keras2/wrong/no_forget_bias.weights.h5");
-        let file = report(&folder, &[Path::new("tests/golden/basic"), &wrong], 1);
         let options =
             ["--window-size=1000,1290".to_owned(), LIGHT.to_owned(), format!("--screenshot={}", picture.display())];
         run_browser(&browser, &folder, &file, &options);
+        let bytes = std::fs::read(&picture).unwrap();
+        std::fs::write(&picture, with_comment(&bytes, &looks)).unwrap();
     }
     let bytes = std::fs::read(&picture).expect("docs/report.png; GATEWISE_UPDATE_PICTURE=1 draws it");
     assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
     assert!((20_000..200_000).contains(&bytes.len()), "{} bytes", bytes.len());
     let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
     assert_eq!((number(16), number(20)), (1000, 1290), "width and height");
-    let readme = std::fs::read_to_string(golden("../../README.md")).unwrap();
+    let comment = [COMMENT, looks.as_bytes()].concat();
+    let is_current = bytes.windows(comment.len()).any(|w| w == comment);
+    assert!(
+        is_current,
+        "docs/report.png is of a report that looked otherwise; GATEWISE_UPDATE_PICTURE=1 draws it anew"
+    );
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
     assert!(readme.contains("(docs/report.png)"), "README.md shows it");
+}
+
+/// Digest of what the looks of a report hang on: its style, and its headings and captions without what was measured.
+fn looks(html: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let between = |from: &str, to: &str| -> String {
+        html.split(from).skip(1).map(|piece| piece.split(to).next().unwrap_or_default()).collect()
+    };
+    let mut words: String = [("<h2>", "</h2>"), ("<h3>", "</h3>"), ("<th", "</th>"), ("<figcaption>", "</figcaption>")]
+        .map(|(from, to)| between(from, to))
+        .concat();
+    words.retain(|c| !c.is_ascii_digit());
+    assert!(words.len() > 500, "{words}");
+    let digest = Sha256::digest(between("<style>", "</style>") + &words);
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// How a comment begins in a PNG file.
+const COMMENT: &[u8] = b"tEXtComment\0";
+
+/// A picture with a comment before its end, in the form of the PNG specification: length, type, data, CRC.
+fn with_comment(png: &[u8], comment: &str) -> Vec<u8> {
+    let chunk = [COMMENT, comment.as_bytes()].concat();
+    let crc = chunk.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+    });
+    // The last chunk has 12 bytes.
+    let (picture, end) = png.split_at(png.len() - 12);
+    let length = u32::try_from(chunk.len() - 4).unwrap().to_be_bytes();
+    [picture, &length, &chunk, &(!crc).to_be_bytes(), end].concat()
 }
 
 #[test]
