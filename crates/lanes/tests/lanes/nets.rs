@@ -121,6 +121,10 @@ pub(crate) fn wirings<C: Make>(input: usize, units: usize, random: &mut Random) 
         backward: Box::new(backward),
         merge,
     };
+    let backwards = |part: Network<C>| match part {
+        Network::Cell(cell) => Network::Backward(cell),
+        other => other,
+    };
     let other = units + 2;
     vec![
         ("one cell", cell(input, units)),
@@ -145,6 +149,19 @@ pub(crate) fn wirings<C: Make>(input: usize, units: usize, random: &mut Random) 
         ("sum", merged(cell(input, units), cell(input, units), Merge::Sum)),
         ("mul", Network::Stack(vec![merged(cell(input, units), cell(input, units), Merge::Mul), cell(units, other)])),
         ("ave", residual(merged(cell(input, input), cell(input, input), Merge::Ave))),
+        ("backwards", backwards(cell(input, units))),
+        (
+            "stack with layers that go backwards",
+            Network::Stack(vec![
+                backwards(cell(input, units)),
+                residual(backwards(cell(units, units))),
+                cell(units, other),
+            ]),
+        ),
+        (
+            "bidirectional of a layer that goes backwards",
+            both(backwards(cell(input, units)), backwards(cell(input, other))),
+        ),
     ]
 }
 
