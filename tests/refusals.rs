@@ -4,7 +4,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{gatewise, golden, redacted};
+use common::{beside, gatewise, golden, in_crate, redacted, run};
 use keras_file::{Array, Layer, LayerKind, Lstm, LstmConfig, Stored, Target};
 use tempfile::TempDir;
 
@@ -45,11 +45,7 @@ impl Refusals {
     /// Runs the words, in which `{}` are paths.
     fn refuse(&mut self, what: &str, words: &[&str], paths: &[&Path]) {
         let before = self.everything();
-        let mut paths = paths.iter().map(|p| p.as_os_str().to_owned());
-        let arguments: Vec<std::ffi::OsString> =
-            words.iter().map(|word| if *word == "{}" { paths.next().unwrap() } else { (*word).into() }).collect();
-        assert!(paths.next().is_none(), "{what}: as many places as paths");
-        let run = gatewise(arguments);
+        let run = run(words, paths);
         run.expect_code(2, what);
         assert!(run.stdout.is_empty(), "{what} printed {}", run.stdout);
         assert!(run.stderr.starts_with("error: ") && !run.stderr.contains("panicked"), "{what}: {}", run.stderr);
@@ -87,14 +83,6 @@ impl Refusals {
     fn text(&self) -> String {
         self.texts.join("\n")
     }
-}
-
-fn beside(path: &str) -> PathBuf {
-    golden("..").join(path)
-}
-
-fn in_crate(path: &str) -> PathBuf {
-    golden("../../crates").join(path)
 }
 
 fn lstm(inputs: usize, units: usize, change: impl FnOnce(&mut LstmConfig)) -> Lstm {
@@ -239,6 +227,20 @@ fn maps_that_say_too_little_or_too_much() {
                 "cell = \"WeightNormLSTMCell\"\nextra = { norm_0 = \"rnn/basic_lstm_cell/bias\", norm_1 = \"rnn/basic_lstm_cell/kernel\" }",
             ),
         ),
+        (
+            "peepholes that are a kernel",
+            cell(
+                "a",
+                "peepholes = { input = \"rnn/basic_lstm_cell/kernel\", forget = \"rnn/basic_lstm_cell/bias\", output = \"rnn/basic_lstm_cell/bias\" }",
+            ),
+        ),
+        (
+            "kernels of other columns",
+            cell("a", "").replace(
+                "\"rnn/basic_lstm_cell/kernel\"",
+                "[\"rnn/basic_lstm_cell/bias\", \"rnn/basic_lstm_cell/kernel\"]",
+            ),
+        ),
         ("a forget bias against the graph", cell("a", "forget_bias = 0.5")),
         ("a clip against the graph", cell("a", "cell_clip = 0.5")),
         ("an LSTM that is not there", "[[lstm]]\nname = \"decoder\"\n".to_owned()),
@@ -313,12 +315,22 @@ fn candidates_that_do_not_fit() {
 #[test]
 fn targets_that_cannot_hold_it() {
     let mut refusals = Refusals::new();
-    refusals.convert("hard sigmoid for both Kerases", &golden("keras_tf1_hard_sigmoid"), &[]);
+    let hard = golden("keras_tf1_hard_sigmoid");
+    let [of_keras2, of_keras3] = ["keras2", "keras3"].map(|keras| hard.join(keras).join("model.keras"));
+    refusals.convert("hard sigmoid for both Kerases", &hard, &[]);
+    refusals.convert("Keras 3's hard sigmoid for both", &of_keras3, &[]);
+    refusals.convert("Keras 2's hard sigmoid for Keras 3", &of_keras2, &["--keras", "3"]);
+    refusals.convert("Keras 3's hard sigmoid for Keras 2", &of_keras3, &["--keras", "2"]);
+    refusals.convert("weights alone, and said to be for the other", &hard, &["--to", "keras-weights", "--keras", "3"]);
     refusals.convert("a stack inside each direction for both Kerases", &golden("cells/bidirectional_multi"), &[]);
-    refusals.convert("directions projected before they are added", &golden("graphs/sum_projected"), &[]);
-    let (source, output) = (golden("cells/bidirectional_residual"), refusals.file("out"));
-    let words = ["convert", "{}", "-o", "{}", "--to", "tf2-checkpoint"];
-    refusals.refuse("a residual connection inside a direction", &words, &[&source, &output]);
+    let projected = golden("graphs/sum_projected");
+    let template = run(&["inspect", "{}", "--format", "map"], &[&projected]).stdout;
+    assert!(template.contains("merge = \"sum\""), "{template}");
+    let multiplied = template.replace("merge = \"sum\"", "merge = \"mul\"");
+    refusals.map("directions projected before they are multiplied", &projected, &multiplied);
+    let map = refusals.file("map.toml");
+    let words = ["verify", "{}", "--device", "cpu", "--map", "{}"];
+    refusals.refuse("the same, where gatewise's own conversion is to be compared with", &words, &[&projected, &map]);
     let output = refusals.file("out.onnx");
     refusals.refuse("no format", &["convert", "{}", "-o", "{}"], &[&golden("basic"), &output]);
     let copy = refusals.copy("basic", "copy");
@@ -353,6 +365,14 @@ fn models_of_the_users_that_cannot_be_filled() {
     refusals.fill("another activation", &basic, &relu, &[]);
     let back = model(&refusals, "back.keras", one(|c| c.go_backwards = true));
     refusals.fill("another direction", &basic, &back, &[]);
+    let hard = golden("keras_tf1_hard_sigmoid");
+    refusals.fill("a model that has the other hard sigmoid", &hard, &hard.join("keras3/model.keras"), &[]);
+    refusals.fill(
+        "weights of a Keras that has the other hard sigmoid",
+        &hard,
+        &hard.join("keras3/model.weights.h5"),
+        &[],
+    );
     refusals.fill("fewer layers", &golden("multi"), &golden("basic/keras3/model.keras"), &[]);
     refusals.fill("a file of bare arrays", &basic, &in_crate("keras-file/tests/models/arrays/alone.npz"), &[]);
     refusals.fill(

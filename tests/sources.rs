@@ -1,38 +1,13 @@
-//! What files may be converted from and into: Keras files and object checkpoints as sources, a user's own model, maps,
-//! moving averages, and cells that Keras cannot express.
+//! What files may be converted from: Keras files and object checkpoints, moving averages, other types than float32, and
+//! cells that Keras cannot express.
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::{Run, gatewise, golden};
+use common::{Run, SMALL, beside, golden, in_crate, run, verify};
 use keras_file::{Layer, LayerKind, Lstm};
 use tempfile::TempDir;
-
-fn run(arguments: &[&str], paths: &[&Path]) -> Run {
-    let mut all: Vec<&std::ffi::OsStr> = vec![];
-    let mut paths = paths.iter();
-    for argument in arguments {
-        all.push(if *argument == "{}" { paths.next().unwrap().as_os_str() } else { argument.as_ref() });
-    }
-    assert!(paths.next().is_none(), "as many places as paths");
-    gatewise(all)
-}
-
-const SMALL: [&str; 7] = ["--device", "cpu", "--sequences", "8", "--timesteps", "8", "--quiet"];
-
-fn verify(source: &Path, candidate: &Path, more: &[&str]) -> Run {
-    let arguments: Vec<&str> = ["verify", "{}", "{}"].into_iter().chain(SMALL).chain(more.iter().copied()).collect();
-    run(&arguments, &[source, candidate])
-}
-
-fn beside(path: &str) -> PathBuf {
-    golden("..").join(path)
-}
-
-fn in_crate(path: &str) -> PathBuf {
-    golden("../../crates").join(path)
-}
 
 /// Each file of a Keras as the source, the others as candidates: they hold the same weights.
 #[test]
@@ -100,119 +75,6 @@ fn cudnn_and_keras_1_layers_become_lstms() {
         run(&arguments, &[&source, &output]).expect_code(0, "convert");
         verify(&source, &output, says).expect_code(0, &source.display().to_string());
     }
-}
-
-/// Only the bytes of the replaced arrays differ, and what is in their place is right.
-#[test]
-fn a_model_of_the_users_keeps_all_but_what_is_replaced() {
-    let folder = TempDir::new().unwrap();
-    let source = golden("seed_names");
-    let map = folder.path().join("map.toml");
-    std::fs::write(&map, "[[lstm]]\nname = \"lstm/basic_lstm_cell\"\nkeras = \"reader\"\n\n[[layer]]\nkeras = \"answer\"\nkernel = \"output_layer/kernel\"\nbias = \"output_layer/bias\"\n").unwrap();
-    for model in ["keras2.h5", "keras2.keras", "keras3.keras", "keras3.weights.h5"] {
-        let (_, extension) = model.split_once('.').unwrap();
-        let model = beside("models").join(model);
-        let output = folder.path().join(format!("filled.{extension}"));
-        let named = extension != "weights.h5" || model.ends_with("keras3.weights.h5");
-        assert!(named);
-        run(
-            &["convert", "{}", "-o", "{}", "--into", "{}", "--map", "{}", "--quiet"],
-            &[&source, &output, &model, &map],
-        )
-        .expect_code(0, &model.display().to_string());
-        let (before, after) = (std::fs::read(&model).unwrap(), std::fs::read(&output).unwrap());
-        assert_eq!(before.len(), after.len());
-        let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
-        // 48,400 weights of the LSTM and 1,010 of the Dense layer, four bytes each, and a checksum written twice.
-        assert!(changed > 100_000 && changed <= 4 * (48_400 + 1_010) + 8, "{changed} bytes differ");
-        verify(&source, &output, &[]).expect_code(0, &output.display().to_string());
-        let dense = keras_file::read_other_array(&output, "answer", "kernel").unwrap();
-        let expected = tf_checkpoint::Checkpoint::open(&source).unwrap().read("output_layer/kernel").unwrap();
-        assert_eq!(dense.data, expected.to_f32().unwrap());
-    }
-    // What does not fit is refused, and nothing written.
-    let output = folder.path().join("never.keras");
-    let model = beside("models/keras3.keras");
-    let refused = run(&["convert", "{}", "-o", "{}", "--into", "{}"], &[&golden("multi"), &output, &model]);
-    refused.expect_code(2, "two LSTMs into a model with one");
-    std::fs::write(&map, "[[layer]]\nkeras = \"nothing\"\nkernel = \"output_layer/kernel\"\n").unwrap();
-    let unknown = run(&["convert", "{}", "-o", "{}", "--into", "{}", "--map", "{}"], &[&source, &output, &model, &map]);
-    unknown.expect_code(2, "a layer that is not there");
-    std::fs::write(&map, "[[layer]]\nkeras = \"answer\"\nkernel = \"output_layer/bias\"\n").unwrap();
-    let misfit = run(&["convert", "{}", "-o", "{}", "--into", "{}", "--map", "{}"], &[&source, &output, &model, &map]);
-    misfit.expect_code(2, "a bias for a kernel");
-    assert!(!output.exists());
-    let texts = [refused.stderr, unknown.stderr, misfit.stderr].join("\n");
-    insta::assert_snapshot!(common::redacted(&texts, &[(folder.path(), "FOLDER")]));
-}
-
-#[test]
-fn a_template_is_a_map_that_finds_the_same() {
-    let folder = TempDir::new().unwrap();
-    let map = folder.path().join("map.toml");
-    for case in
-        ["multi", "stack_bidirectional", "cells/bidirectional_multi", "cells/residual", "peephole", "cells/glstm"]
-    {
-        let template = run(&["inspect", "{}", "--format", "map"], &[&golden(case)]);
-        template.expect_code(0, case);
-        std::fs::write(&map, &template.stdout).unwrap();
-        let lstms = |run: Run| run.json()["lstms"].clone();
-        let plain = lstms(run(&["inspect", "{}", "--format", "json"], &[&golden(case)]));
-        let mut mapped = lstms(run(&["inspect", "{}", "--format", "json", "--map", "{}"], &[&golden(case), &map]));
-        // What the map says is the user's word now.
-        for (plain, mapped) in plain.as_array().unwrap().iter().zip(mapped.as_array_mut().unwrap()) {
-            for fact in ["forget_bias", "activation"] {
-                assert_eq!(mapped[fact]["value"], plain[fact]["value"], "{case}");
-                mapped[fact] = plain[fact].clone();
-            }
-        }
-        assert_eq!(mapped, plain, "{case}");
-    }
-}
-
-#[test]
-fn a_map_says_which_layer_is_whose_and_its_mistakes_are_named() {
-    let folder = TempDir::new().unwrap();
-    let (map, output) = (folder.path().join("map.toml"), folder.path().join("out.npz"));
-    let twins = golden("twins");
-    run(&["convert", "{}", "-o", "{}", "--quiet"], &[&twins, &output]).expect_code(0, "convert");
-    let names: Vec<String> = {
-        let document = run(&["inspect", "{}", "--format", "json"], &[&twins]).json();
-        document["lstms"].as_array().unwrap().iter().map(|l| l["name"].as_str().unwrap().to_owned()).collect()
-    };
-    let write = |layers: [&str; 2]| {
-        let table = |(name, layer): (&String, &str)| format!("[[lstm]]\nname = \"{name}\"\nkeras = \"{layer}\"\n");
-        std::fs::write(&map, names.iter().zip(layers).map(table).collect::<String>()).unwrap();
-    };
-    let judged = || {
-        let arguments: Vec<&str> = ["verify", "{}", "{}", "--map", "{}"].into_iter().chain(SMALL).collect();
-        run(&arguments, &[&twins, &output, &map])
-    };
-    write(["lstm", "lstm_1"]);
-    judged().expect_code(0, "each twin with its own layer");
-    write(["lstm_1", "lstm"]);
-    let exchanged = judged();
-    exchanged.expect_code(1, "the twins exchanged");
-    assert!(exchanged.stdout.contains("another LSTM of this checkpoint"), "{}", exchanged.stdout);
-    let mut texts = vec![];
-    for text in [
-        "[[lstm]]\nname = \"nothing\"\n",
-        "[[lstm]]\nname = \"x\"\nkernel = \"no/such/kernel\"\nbias = \"b\"\n",
-        "[[lstm]]\nname = \"x\"\nkernal = \"k\"\n",
-        "[[lstm]]\nname = \"x\"\nkernel = \"k\"\ncell = \"GRUCell\"\n",
-        "[[lstm]]\nname = \"x\"\nkernel = \"k\"\nlayer = 3\n",
-        "not a map",
-    ] {
-        std::fs::write(&map, text).unwrap();
-        let failed = judged();
-        failed.expect_code(2, text);
-        texts.push(failed.stderr);
-    }
-    write(["lstm", "lstm_9"]);
-    let failed = judged();
-    failed.expect_code(2, "a layer that is not there");
-    texts.push(failed.stderr);
-    insta::assert_snapshot!(common::redacted(&texts.join("\n"), &[(folder.path(), "FOLDER")]));
 }
 
 #[test]
@@ -387,7 +249,22 @@ fn the_wiring_of_a_keras_model_is_kept() {
         verify(&source, &output, &[]).expect_code(0, model);
         verify(&source, &source, &[]).expect_code(0, model);
     }
-    // Another way to join directions is another function.
+    // Another way to join directions is another function, at the end of a model too.
+    let pair = |mode: &str| {
+        let mut file = keras_file::read(&beside("models/merged.h5")).unwrap();
+        let mut layer = file.layers.swap_remove(0);
+        if let LayerKind::Bidirectional { merge_mode, .. } = &mut layer.kind {
+            *merge_mode = Some(mode.to_owned());
+        }
+        let path = folder.path().join(format!("{mode}.keras"));
+        std::fs::write(&path, keras_file::encode(&[vec![layer]], keras_file::Target::Keras).unwrap()).unwrap();
+        path
+    };
+    let (added, multiplied) = (pair("sum"), pair("mul"));
+    verify(&added, &added, &[]).expect_code(0, "added");
+    let judged = verify(&added, &multiplied, &[]);
+    judged.expect_code(1, "multiplied instead of added");
+    assert!(judged.stdout.contains("merge_mode is mul, the right conversion has sum"), "{}", judged.stdout);
     let mut file = keras_file::read(&beside("models/merged.h5")).unwrap();
     if let LayerKind::Bidirectional { merge_mode, .. } = &mut file.layers[1].kind {
         *merge_mode = Some("ave".to_owned());
@@ -396,6 +273,78 @@ fn the_wiring_of_a_keras_model_is_kept() {
     let judged = verify(&beside("models/merged.h5"), &output, &[]);
     judged.expect_code(1, "averaged instead of multiplied");
     assert!(judged.stdout.contains("merge_mode is ave, the right conversion has mul"), "{}", judged.stdout);
+}
+
+/// Keras 2 and Keras 3 call different functions `hard_sigmoid`: each is written for its own Keras alone, and what is written
+/// passes.
+#[test]
+fn a_hard_sigmoid_is_written_for_the_keras_that_has_it() {
+    let folder = TempDir::new().unwrap();
+    for (own, other) in [("2", "3"), ("3", "2")] {
+        let source = golden("keras_tf1_hard_sigmoid").join(format!("keras{own}/model.keras"));
+        for target in ["keras", "keras-weights", "keras-h5", "npz", "safetensors", "tf2-checkpoint"] {
+            let what = format!("Keras {own} to {target}");
+            let output = folder.path().join(format!("of-keras-{own}-{target}"));
+            let convert = |more: &[&str]| {
+                let words = ["convert", "{}", "-o", "{}", "--quiet", "--to", target];
+                run(&[&words, more].concat(), &[&source, &output])
+            };
+            let refused = convert(&["--keras", other]);
+            refused.expect_code(2, &what);
+            assert!(refused.stderr.contains(&format!("cannot be written for Keras {other}")), "{}", refused.stderr);
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{what}: nothing is written");
+            // Weights alone name no function; a model does, and somebody has to say for whom.
+            convert(&[]).expect_code(if target == "keras" { 2 } else { 0 }, &what);
+            if target != "keras" {
+                verify(&source, &output, &[]).expect_code(0, &what);
+            }
+            convert(&["--keras", own]).expect_code(0, &what);
+            verify(&source, &output, &[]).expect_code(0, &what);
+            // In the other Keras it would be another function.
+            let elsewhere = verify(&source, &output, &["--keras", other, "--format", "json"]);
+            elsewhere.expect_code(1, &what);
+            assert_eq!(elsewhere.json()["lstms"][0]["diagnosis"][0]["fault"], "hard-sigmoid-definition", "{what}");
+            std::fs::read_dir(folder.path()).unwrap().for_each(|e| std::fs::remove_file(e.unwrap().path()).unwrap());
+        }
+    }
+}
+
+/// Two directions that project before they are joined: one layer that puts them side by side, and a dense layer.
+#[test]
+fn projected_directions_become_one_layer_and_a_dense_one() {
+    let folder = TempDir::new().unwrap();
+    let source = golden("graphs/sum_projected");
+    let template = run(&["inspect", "{}", "--format", "map"], &[&source]).stdout;
+    let map = folder.path().join("map.toml");
+    for merge in ["concat", "sum", "ave"] {
+        std::fs::write(&map, template.replace("merge = \"sum\"", &format!("merge = \"{merge}\""))).unwrap();
+        let says = ["--map", map.to_str().unwrap()];
+        for target in ["keras", "keras-weights", "keras-h5", "npz", "tf2-checkpoint"] {
+            let output = folder.path().join(target);
+            let words = [&["convert", "{}", "-o", "{}", "--quiet", "--to", target], &says[..]].concat();
+            run(&words, &[&source, &output]).expect_code(0, merge);
+            verify(&source, &output, &says).expect_code(0, &format!("{merge} as {target}"));
+        }
+        let output = folder.path().join("keras");
+        match &keras_file::read(&output).unwrap().layers[..] {
+            [Layer { kind: LayerKind::Bidirectional { merge_mode, .. }, .. }] => {
+                assert_eq!(merge_mode.as_deref(), Some("concat"), "{merge}");
+            }
+            other => panic!("{other:?}"),
+        }
+        // The dense layer of a sum is not that of an average.
+        let mut array = keras_file::read_other_array(&output, "dense", "kernel").unwrap();
+        array.data.iter_mut().for_each(|w| *w *= 2.0);
+        let changed = keras_file::Replacement {
+            layer: "dense".to_owned(),
+            half: keras_file::Half::Whole,
+            role: keras_file::Role::Kernel,
+            array,
+        };
+        let bytes = keras_file::replace(&std::fs::read(&output).unwrap(), &[changed]).unwrap();
+        std::fs::write(&output, bytes).unwrap();
+        verify(&source, &output, &says).expect_code(1, &format!("{merge}, doubled"));
+    }
 }
 
 /// Bare arrays are sources as well: they say as little as weights alone.
@@ -413,33 +362,6 @@ fn bare_arrays_are_sources_too() {
             verify(&golden(case), &back, &[]).expect_code(0, name);
         }
     }
-}
-
-/// An Embedding and a Dense layer take their weights from the same map as the LSTM.
-#[test]
-fn embeddings_and_dense_layers_are_filled_too() {
-    let folder = TempDir::new().unwrap();
-    let (map, output) = (folder.path().join("map.toml"), folder.path().join("filled.keras"));
-    std::fs::write(
-        &map,
-        "[[layer]]\nkeras = \"words\"\nembeddings = \"embedding\"\n[[layer]]\nkeras = \"answer\"\nkernel = \"out\"\n",
-    )
-    .unwrap();
-    let source = golden("graphs/decoder_twice");
-    let model = beside("models/embedding.keras");
-    let words = ["convert", "{}", "-o", "{}", "--into", "{}", "--map", "{}", "--quiet"];
-    run(&words, &[&source, &output, &model, &map]).expect_code(0, "an embedding");
-    verify(&source, &output, &[]).expect_code(0, "the LSTM of the filled model");
-    let checkpoint = tf_checkpoint::Checkpoint::open(&source).unwrap();
-    for (layer, array, variable) in [("words", "embeddings", "embedding"), ("answer", "kernel", "out")] {
-        let found = keras_file::read_other_array(&output, layer, array).unwrap();
-        assert_eq!(found.data, checkpoint.read(variable).unwrap().to_f32().unwrap(), "{layer}");
-    }
-    let (before, after) = (std::fs::read(&model).unwrap(), std::fs::read(&output).unwrap());
-    assert_eq!(before.len(), after.len());
-    let weights = 3 * 16 + 4 * 16 + 16 + 7 * 3 + 4 * 7;
-    let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
-    assert!(changed > weights && changed <= 4 * weights + 8, "{changed} bytes differ");
 }
 
 /// float16, bfloat16 and float64 weights: what became of their precision is said.

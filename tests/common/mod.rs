@@ -20,6 +20,27 @@ pub fn gatewise<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Run 
     finished(command.output().expect("the binary runs"))
 }
 
+/// Runs `gatewise` with these words, in which `{}` are paths.
+pub fn run(words: &[&str], paths: &[&Path]) -> Run {
+    let mut paths = paths.iter();
+    let arguments: Vec<&OsStr> = words
+        .iter()
+        .map(
+            |word| if *word == "{}" { paths.next().expect("a path for each place").as_os_str() } else { word.as_ref() },
+        )
+        .collect();
+    assert!(paths.next().is_none(), "as many places as paths");
+    gatewise(arguments)
+}
+
+/// Options of a small comparison on the CPU.
+pub const SMALL: [&str; 7] = ["--device", "cpu", "--sequences", "8", "--timesteps", "8", "--quiet"];
+
+/// A small comparison.
+pub fn verify(source: &Path, candidate: &Path, more: &[&str]) -> Run {
+    run(&[&["verify", "{}", "{}"], &SMALL[..], more].concat(), &[source, candidate])
+}
+
 /// Runs `gatewise` in this folder.
 pub fn gatewise_in<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatewise"));
@@ -59,6 +80,16 @@ impl Run {
 /// A path below `tests/golden`.
 pub fn golden(path: impl AsRef<Path>) -> PathBuf {
     golden::golden_dir().join(path)
+}
+
+/// A path below `tests`.
+pub fn beside(path: &str) -> PathBuf {
+    golden("..").join(path)
+}
+
+/// A path below `crates`.
+pub fn in_crate(path: &str) -> PathBuf {
+    golden("../../crates").join(path)
 }
 
 /// Replaces what differs from machine to machine.

@@ -8,10 +8,12 @@ use lstm::{Activation, Direction, KerasCell, Merge, Network, Place, Tf1Cell};
 use ndarray::{Array1, Array2};
 
 use crate::error::CliError;
+use crate::joined::{self, joined};
 use crate::map::Map;
-use crate::matching::{self, Needed};
+use crate::matching;
+use crate::meaning::Meaning;
 use crate::source::Subject;
-use crate::{layers, store};
+use crate::store;
 
 /// A Keras layer that one or two cells become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub(crate) struct Candidate {
 /// A candidate's file, read.
 pub(crate) struct OpenedFile {
     pub(crate) file: KerasFile,
+    /// Whether its layers are in the order of a Keras model's list of them.
+    pub(crate) listed: bool,
     pub(crate) format: String,
     /// Every file read.
     pub(crate) files: Vec<PathBuf>,
@@ -85,7 +89,8 @@ pub(crate) fn open(disk: &Disk, path: &Path) -> Result<OpenedFile, CliError> {
     let format = file.format.as_str().to_owned();
     let files = vec![path.to_owned()];
     let dense = dense_kernels(disk, path, &file)?;
-    Ok(OpenedFile { file, format, files, dense })
+    let listed = matching::is_listed(&file);
+    Ok(OpenedFile { file, listed, format, files, dense })
 }
 
 /// The kernels of the dense layers without bias, as far as they can be read: what cannot is no projection.
@@ -119,7 +124,7 @@ pub(crate) fn match_layers(
     opened: &OpenedFile,
     subjects: &[Subject],
     map: &Map,
-    has_graph: bool,
+    knows_merges: bool,
     keras: Option<u32>,
 ) -> Result<(Vec<Candidate>, Vec<String>), CliError> {
     let file = &opened.file;
@@ -133,14 +138,12 @@ pub(crate) fn match_layers(
                 .to_owned(),
         );
     }
-    let major = keras_major(file, keras, &mut notes);
-    let hard = |cell: &KerasCell| is_hard(cell.activation) || is_hard(cell.recurrent_activation);
-    let without_config = || file.layers.iter().flat_map(|l| l.kind.lstms()).any(|l| l.config.is_none());
-    if subjects.iter().any(|s| s.keras.cells().into_iter().any(hard)) && without_config() {
-        notes.push(hard_sigmoid_note(file, keras, major));
+    let meaning = Meaning::of(file, keras);
+    notes.extend(meaning.note(file));
+    if file.layers.iter().flat_map(|l| l.kind.lstms()).any(|l| l.config.is_none()) {
+        notes.extend(meaning.note_of_weights(subjects.iter().flat_map(|s| s.keras.cells())));
     }
-    let needed: Vec<Needed<'_>> = subjects.iter().flat_map(|s| matching::needed(s, map)).collect();
-    let chosen = matching::choose(&needed, file, false).map_err(misfit)?;
+    let chosen = matching::layers(subjects, map, file, opened.listed, false).map_err(misfit)?;
     let left: Vec<&str> =
         file.layers.iter().filter(|l| !chosen.iter().any(|c| c.name == l.name)).map(|l| l.name.as_str()).collect();
     if !left.is_empty() {
@@ -177,10 +180,17 @@ pub(crate) fn match_layers(
                 }
             };
             let mut differing = vec![];
+            let mut pair = None;
             if slot == Slot::Pair {
-                let (right, is_last) = merges.next().unwrap_or((Merge::Concat, true));
+                let (wanted, is_last) = merges.next().unwrap_or((Merge::Concat, true));
+                if let Some([(_, a), (_, b)]) = placed.get(cells.len()..cells.len() + 2) {
+                    pair = Some(([*a, *b], wanted));
+                }
+                // Where none is right, no mode of the file's is.
+                let form = pair.and_then(|(pair, wanted)| joined(pair, wanted).ok());
+                let right = form.as_ref().map_or(wanted, |form| form.merge);
                 if merge.is_none() {
-                    let judged = if has_graph || !is_last {
+                    let judged = if knows_merges || !is_last {
                         format!("{} is assumed, as the model has it", right.as_str())
                     } else {
                         "no graph says it either, and each direction is compared by itself".to_owned()
@@ -191,8 +201,8 @@ pub(crate) fn match_layers(
                     ));
                 }
                 // Two separate outputs are what concat puts side by side.
-                match merge.filter(|m| *m != right.as_str() && !(*m == "none" && right == Merge::Concat)) {
-                    Some(mode) if is_last && !has_graph => notes.push(format!(
+                match merge.filter(|m| *m != right.as_str() && !(*m == "none" && wanted == Merge::Concat)) {
+                    Some(mode) if is_last && !knows_merges => notes.push(format!(
                         "layer {} joins its directions by {mode}, and no graph says how the model joined them: each \
                          direction is compared by itself",
                         layer.name
@@ -209,7 +219,7 @@ pub(crate) fn match_layers(
                 };
                 let cell_name = found_names.get(cells.len()).unwrap_or(&"");
                 let backwards = goes_backwards(slot, *place);
-                let mut cell = cell(lstm, expected, backwards, major).map_err(|problem| {
+                let mut cell = cell(lstm, expected, backwards, meaning).map_err(|problem| {
                     let why = explain(truths.get(cells.len()).copied(), lstm);
                     misfit(format!("layer {name}, to be compared with {cell_name}: {problem}{why}"))
                 })?;
@@ -225,12 +235,11 @@ pub(crate) fn match_layers(
                 names.push(name);
                 settings.push(differing.clone());
             }
-            if let (Slot::Pair, [.., forward, backward]) = (slot, &mut cells[..])
-                && let Some([(_, a), (_, b)]) = placed.get(names.len() - 2..names.len())
-                && let Some(both) = layers::side_by_side([a, b])
-                && let Some(kernel) = dense.find(|kernel| kernel.dim() == both.dim())
+            if let (Some((pair, wanted)), [.., forward, backward]) = (pair, &mut cells[..])
+                && let Some(expected) = joined(pair, wanted).ok().and_then(|form| form.dense)
+                && let Some(kernel) = dense.find(|kernel| kernel.dim() == expected.dim())
             {
-                [forward.output_projection, backward.output_projection] = taken_apart(kernel, [a, b]);
+                [forward.output_projection, backward.output_projection] = joined::apart(kernel, pair, wanted);
             }
         }
         let mut in_order = cells.into_iter();
@@ -241,25 +250,6 @@ pub(crate) fn match_layers(
         candidates.push(Candidate { network, names, settings });
     }
     Ok((candidates, notes))
-}
-
-/// The projections of two directions out of the kernel of one dense layer, where it keeps the two apart.
-fn taken_apart(kernel: &Array2<f32>, expected: [&KerasCell; 2]) -> [Option<Array2<f32>>; 2] {
-    let (rows, columns) = (expected[0].units(), expected[0].output_size());
-    if kernel.indexed_iter().any(|((row, column), w)| (row < rows) != (column < columns) && *w != 0.0) {
-        return [None, None];
-    }
-    let block = |from: (usize, usize), size: (usize, usize)| {
-        Array2::from_shape_fn(size, |(row, column)| kernel[[from.0 + row, from.1 + column]])
-    };
-    let below = (kernel.nrows() - rows, kernel.ncols() - columns);
-    let blocks = [block((0, 0), (rows, columns)), block((rows, columns), below)];
-    let mut own = blocks.into_iter().zip(expected).map(|(block, expected)| {
-        // The unit matrix stands for no projection at all.
-        let none = expected.output_projection.is_none() && block == Array2::<f32>::eye(expected.units());
-        (!none).then_some(block)
-    });
-    [own.next().flatten(), own.next().flatten()]
 }
 
 /// How each pair of directions is joined, in the order of [`slots`], and whether nothing reads the result.
@@ -346,36 +336,8 @@ pub(crate) fn notes(file: &KerasFile) -> Vec<String> {
     notes
 }
 
-/// The major version of the Keras whose functions the file's names mean: the user's word, else the file's, else 2.
-pub(crate) fn keras_major(file: &KerasFile, said: Option<u32>, notes: &mut Vec<String>) -> u32 {
-    let major = said.or(file.keras_major).unwrap_or(2);
-    if file.layers.iter().flat_map(|l| l.kind.lstms()).any(uses_hard_sigmoid) {
-        notes.push(hard_sigmoid_note(file, said, major));
-    }
-    major
-}
-
-fn hard_sigmoid_note(file: &KerasFile, said: Option<u32>, major: u32) -> String {
-    let from = match (said, &file.keras_version, file.keras_major) {
-        (Some(_), ..) => "by --keras",
-        (None, Some(_), _) => "by the file's keras_version",
-        (None, None, Some(_)) => "by what the file's writer is known by",
-        (None, None, None) => "the file does not say which Keras it is for: --keras does",
-    };
-    let formula = if major >= 3 { "x/6 + 0.5" } else { "0.2x + 0.5" };
-    format!("hard_sigmoid is taken as Keras {major}'s, {formula} ({from})")
-}
-
-fn is_hard(function: Activation) -> bool {
-    matches!(function, Activation::HardSigmoidKeras2 | Activation::HardSigmoidKeras3)
-}
-
-fn uses_hard_sigmoid(lstm: &Lstm) -> bool {
-    lstm.config.as_ref().is_some_and(|c| c.activation == "hard_sigmoid" || c.recurrent_activation == "hard_sigmoid")
-}
-
 /// One layer's weights in the form the Keras lane runs.
-fn cell(lstm: &Lstm, expected: &KerasCell, backwards: bool, keras_major: u32) -> Result<KerasCell, String> {
+fn cell(lstm: &Lstm, expected: &KerasCell, backwards: bool, meaning: Meaning) -> Result<KerasCell, String> {
     let kernel = matrix("kernel", &lstm.kernel, expected.kernel.dim())?;
     let recurrent_kernel = matrix("recurrent_kernel", &lstm.recurrent_kernel, expected.recurrent_kernel.dim())?;
     let bias = match &lstm.bias {
@@ -387,15 +349,12 @@ fn cell(lstm: &Lstm, expected: &KerasCell, backwards: bool, keras_major: u32) ->
     let mut cell = KerasCell::new(kernel, recurrent_kernel, bias).map_err(|e| e.to_string())?;
     match &lstm.config {
         None => {
-            // The model that loads the weights names the right functions, and gets what its Keras means by them.
-            let meant =
-                |function: Activation| Activation::from_keras(function.keras_name(), keras_major).unwrap_or(function);
-            cell.activation = meant(expected.activation);
-            cell.recurrent_activation = meant(expected.recurrent_activation);
+            cell.activation = meaning.instead_of(expected.activation);
+            cell.recurrent_activation = meaning.instead_of(expected.recurrent_activation);
         }
         Some(config) => {
             let known = |what: &str, name: &str| {
-                Activation::from_keras(name, keras_major)
+                Activation::from_keras(name, meaning.major())
                     .ok_or_else(|| format!("its {what} is {name:?}, which gatewise cannot run"))
             };
             cell.activation = known("activation", &config.activation)?;

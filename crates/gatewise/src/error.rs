@@ -26,12 +26,19 @@ pub(crate) enum CliError {
     NotRepresentable { checkpoint: PathBuf, cell: String, reason: Box<lstm::convert::NotRepresentable> },
     #[error("{} cannot be converted: {problem}", .checkpoint.display())]
     Wiring { checkpoint: PathBuf, problem: String },
+    #[error("{} cannot be written {asked}: {cell} has {function}, and {elsewhere}\nsay --keras {own} if Keras {own} will load the file; or write weights alone (.weights.h5, .h5, .npz) without --keras, for a layer that is given this function under another name", .checkpoint.display())]
+    OtherKeras {
+        checkpoint: PathBuf,
+        asked: String,
+        cell: String,
+        function: lstm::Activation,
+        elsewhere: String,
+        own: u32,
+    },
     #[error("{} holds both the weights of {cell} and their moving averages, and no file says which of them the model is evaluated with\nsay --weights raw or --weights ema", .checkpoint.display())]
     ChooseWeights { checkpoint: PathBuf, cell: String },
     #[error("writing {}", .output.display())]
     Encode { output: PathBuf, source: Box<keras_file::Error> },
-    #[error("writing the checkpoint {}: {problem}", .output.display())]
-    ObjectCheckpoint { output: PathBuf, problem: String },
     #[error("{} cannot take the checkpoint's LSTMs: {problem}", .file.display())]
     Into { file: PathBuf, problem: String },
     #[error("{} does not fit the checkpoint: {problem}", .file.display())]
@@ -102,3 +109,7 @@ pub(crate) fn render(error: &dyn std::error::Error) -> String {
     }
     lines.concat()
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -5,10 +5,11 @@ use std::path::Path;
 use keras_file::{Array, Half, KerasFile, Layer, LayerKind, Lstm, Replacement, Role};
 use lstm::{Activation, KerasCell};
 
-use crate::candidate::{self, Slot, goes_backwards, slots};
+use crate::candidate::{Slot, goes_backwards, slots};
 use crate::error::CliError;
 use crate::map::Map;
-use crate::matching::{self, Needed};
+use crate::matching;
+use crate::meaning::Meaning;
 use crate::source::Subject;
 use crate::store::Store;
 
@@ -33,10 +34,13 @@ pub(crate) fn fill(
     let bytes = store.disk.read(model)?;
     let file = keras_file::decode(bytes.clone()).map_err(|e| e.in_file(model))?;
     let mut notes = vec![];
-    let major = candidate::keras_major(&file, keras, &mut notes);
+    let meaning = Meaning::of(&file, keras);
+    notes.extend(meaning.note(&file));
+    if file.layers.iter().flat_map(|l| l.kind.lstms()).any(|l| l.config.is_none()) {
+        notes.extend(meaning.note_of_weights(subjects.iter().flat_map(|s| s.keras.cells())));
+    }
 
-    let needed: Vec<Needed<'_>> = subjects.iter().flat_map(|s| matching::needed(s, map)).collect();
-    let chosen = matching::choose(&needed, &file, true).map_err(misfit)?;
+    let chosen = matching::layers(subjects, map, &file, matching::is_listed(&file), true).map_err(misfit)?;
     let mut remaining = chosen.iter();
     let mut replacements = vec![];
     let mut layers = vec![];
@@ -48,7 +52,7 @@ pub(crate) fn fill(
             for (half, lstm) in halves(layer, slot).map_err(misfit)? {
                 let Some((place, cell)) = cells.next() else { continue };
                 let backwards = goes_backwards(slot, place);
-                fits(cell, lstm, backwards, major)
+                fits(cell, lstm, backwards, meaning)
                     .map_err(|problem| misfit(format!("layer {}: {problem}", layer.name)))?;
                 replacements.extend(arrays(layer, half, cell, lstm));
             }
@@ -61,6 +65,13 @@ pub(crate) fn fill(
     if !left.is_empty() {
         notes.push(format!("LSTM layers left as they were: {}", left.join(", ")));
     }
+    let projecting = subjects.iter().flat_map(|s| s.found.cells()).filter(|cell| cell.projection.is_some());
+    notes.extend(projecting.map(|cell| {
+        format!(
+            "{} projects its output, which a dense layer after it has to do: no layer but those that the map names is filled",
+            cell.name
+        )
+    }));
     for layer in &map.layer {
         let other = others(model, &file, layer, store)?;
         notes.push(format!(
@@ -88,7 +99,7 @@ fn halves(layer: &Layer, slot: Slot) -> Result<Vec<(Half, &Lstm)>, String> {
 }
 
 /// Whether the layer, once it has the cell's weights, computes what the cell does.
-fn fits(cell: &KerasCell, lstm: &Lstm, backwards: bool, keras_major: u32) -> Result<(), String> {
+fn fits(cell: &KerasCell, lstm: &Lstm, backwards: bool, meaning: Meaning) -> Result<(), String> {
     if (lstm.inputs(), lstm.units()) != (cell.input_size(), cell.units()) {
         return Err(format!(
             "it has {} inputs and {} units: the checkpoint's LSTM has {} and {}",
@@ -101,13 +112,15 @@ fn fits(cell: &KerasCell, lstm: &Lstm, backwards: bool, keras_major: u32) -> Res
     if lstm.bias.is_none() && cell.bias.iter().any(|b| *b != 0.0) {
         return Err("it has no bias (use_bias=False), and the checkpoint's LSTM has one".to_owned());
     }
-    let Some(config) = &lstm.config else { return Ok(()) };
+    let Some(config) = &lstm.config else { return meaning.fits(cell) };
     for (what, name, expected) in [
         ("activation", &config.activation, cell.activation),
         ("recurrent_activation", &config.recurrent_activation, cell.recurrent_activation),
     ] {
-        if Activation::from_keras(name, keras_major) != Some(expected) {
-            return Err(format!("its {what} is {name:?}: the checkpoint's LSTM needs {expected}"));
+        let meant = Activation::from_keras(name, meaning.major());
+        if meant != Some(expected) {
+            let found = meant.map_or_else(|| format!("{name:?}"), |m| m.to_string());
+            return Err(format!("its {what} is {found}: the checkpoint's LSTM needs {expected}"));
         }
     }
     if config.go_backwards != backwards {

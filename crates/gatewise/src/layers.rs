@@ -1,12 +1,16 @@
 //! A converted network as the layers of a Keras file, each with its description.
 
+use std::path::Path;
+
 use keras_file::{Array, Layer, LayerKind, Lstm, LstmConfig, Stored};
 use lstm::detect::FoundCell;
-use lstm::{KerasCell, Merge, Network};
+use lstm::{KerasCell, Network};
 use ndarray::Array2;
 use report::document;
 
+use crate::error::CliError;
 use crate::inspect;
+use crate::joined::joined;
 use crate::source::Subject;
 
 /// The layers of one network.
@@ -28,7 +32,7 @@ impl Written {
 
 /// Names as Keras gives them: `lstm`, `lstm_1`, …, `bidirectional`, ….
 #[derive(Default)]
-pub(crate) struct Names {
+struct Names {
     given: std::collections::BTreeMap<&'static str, usize>,
 }
 
@@ -40,11 +44,38 @@ impl Names {
     }
 }
 
+/// The layers of each subject.
+///
+/// # Errors
+/// If no layers of Keras are wired so.
+pub(crate) fn all(subjects: &[Subject], checkpoint: &Path) -> Result<Vec<Written>, CliError> {
+    let mut names = Names::default();
+    subjects
+        .iter()
+        .map(|subject| {
+            of(subject, &mut names).map_err(|problem| CliError::Wiring { checkpoint: checkpoint.to_owned(), problem })
+        })
+        .collect()
+}
+
+/// In which order a Keras model of the subjects lists their layers: places in the order of [`slots`](crate::candidate::slots)
+/// of one subject after the other.
+pub(crate) fn listed(subjects: &[Subject]) -> Vec<usize> {
+    // What no layers of Keras are wired as is compared in the order of its cells.
+    let written = all(subjects, Path::new("")).unwrap_or_default();
+    let chains: Vec<_> = written.iter().map(|w| w.layers.clone()).collect();
+    let names = keras_file::listed(&chains);
+    let own: Vec<&str> = written.iter().flat_map(|w| &w.described).map(|d| d.layer.as_str()).collect();
+    let mut order: Vec<usize> = (0..own.len()).collect();
+    order.sort_by_key(|i| own.get(*i).and_then(|own| names.iter().position(|name| name == own)));
+    order
+}
+
 /// The layers of a subject.
 ///
 /// # Errors
 /// If no layers of Keras are wired so, in words.
-pub(crate) fn of(subject: &Subject, names: &mut Names) -> Result<Written, String> {
+fn of(subject: &Subject, names: &mut Names) -> Result<Written, String> {
     let found = subject.found.cells();
     let mut index = 0;
     let both = subject.keras.try_map(&mut |cell: &KerasCell| {
@@ -91,20 +122,19 @@ fn chain(
             if let (Network::Cell((a, found_a)), Network::Cell((b, found_b))) = (&**forward, &**backward) {
                 let name = names.next("bidirectional");
                 described.push(describe(&name, "Bidirectional", &[found_a, found_b]));
-                let merge_mode = Some(merge.as_str().to_owned());
+                let form = joined([a, b], *merge).map_err(|why| {
+                    format!(
+                        "{} and {} project their outputs before these are joined ({}): {why}",
+                        found_a.name,
+                        found_b.name,
+                        merge.as_str()
+                    )
+                })?;
+                let merge_mode = Some(form.merge.as_str().to_owned());
                 let (forward, backward) = (lstm(a, found_a, false), lstm(b, found_b, true));
                 let mut layers = vec![Layer { name, kind: LayerKind::Bidirectional { forward, backward, merge_mode } }];
-                if let Some(projection) = side_by_side([a, b]) {
-                    if *merge != Merge::Concat {
-                        return Err(format!(
-                            "{} and {} project their outputs before these are joined ({}), and no layers of Keras do so: \
-                             gatewise converts projected directions that are put side by side",
-                            found_a.name,
-                            found_b.name,
-                            merge.as_str()
-                        ));
-                    }
-                    let kind = LayerKind::Dense { kernel: array(&projection), bias: None };
+                if let Some(kernel) = form.dense {
+                    let kind = LayerKind::Dense { kernel: array(&kernel), bias: None };
                     layers.push(Layer { name: names.next("dense"), kind });
                 }
                 return Ok(layers);
@@ -114,23 +144,6 @@ fn chain(
             vec![Layer { name: names.next("directions"), kind: LayerKind::Directions { forward, backward } }]
         }
     })
-}
-
-/// The projections of two directions as one, `[units of both, outputs of both]`: each direction's own block, and the unit
-/// matrix for one that does not project. `None` if neither does.
-pub(crate) fn side_by_side(cells: [&KerasCell; 2]) -> Option<Array2<f32>> {
-    if cells.iter().all(|c| c.output_projection.is_none()) {
-        return None;
-    }
-    let [forward, backward] = cells.map(|c| c.output_projection.clone().unwrap_or_else(|| Array2::eye(c.units())));
-    let ((rows, columns), below) = (forward.dim(), backward.dim());
-    Some(Array2::from_shape_fn((rows + below.0, columns + below.1), |(row, column)| {
-        match (row.checked_sub(rows), column.checked_sub(columns)) {
-            (None, None) => forward[[row, column]],
-            (Some(row), Some(column)) => backward[[row, column]],
-            _ => 0.0,
-        }
-    }))
 }
 
 fn array(matrix: &Array2<f32>) -> Array {

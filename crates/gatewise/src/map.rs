@@ -41,8 +41,9 @@ impl Map {
         Some(half.unwrap_or(layer).to_owned())
     }
 
-    /// The networks that it makes of variables; none if it only names LSTMs that are found without it.
-    pub(crate) fn networks(&self) -> Result<Vec<MappedNetwork>, String> {
+    /// The networks that it makes of variables; none if it only names LSTMs that are found without it. Its names of
+    /// functions mean those of that Keras.
+    pub(crate) fn networks(&self, keras_major: u32) -> Result<Vec<MappedNetwork>, String> {
         let mut by_network: Vec<(&str, Vec<&MappedLstm>)> = vec![];
         for lstm in self.lstm.iter().filter(|l| l.kernel.is_some()) {
             let network = lstm.network.as_deref().unwrap_or(&lstm.name);
@@ -53,13 +54,13 @@ impl Map {
         }
         by_network
             .into_iter()
-            .map(|(name, cells)| Ok(MappedNetwork { name: name.to_owned(), network: wire(name, &cells)? }))
+            .map(|(name, cells)| Ok(MappedNetwork { name: name.to_owned(), network: wire(name, &cells, keras_major)? }))
             .collect()
     }
 }
 
 /// The cells of one network, wired as their layers and directions say.
-fn wire(network: &str, cells: &[&MappedLstm]) -> Result<Network<MappedCell>, String> {
+fn wire(network: &str, cells: &[&MappedLstm], keras_major: u32) -> Result<Network<MappedCell>, String> {
     let mut layers: BTreeMap<usize, [Option<&MappedLstm>; 2]> = BTreeMap::new();
     for lstm in cells {
         let direction = match lstm.direction.as_deref() {
@@ -87,6 +88,7 @@ fn wire(network: &str, cells: &[&MappedLstm]) -> Result<Network<MappedCell>, Str
             found.join(", ")
         ));
     }
+    let layer = |lstm: &MappedLstm| layer(lstm, keras_major);
     let stack =
         |mut parts: Vec<Network<MappedCell>>| if parts.len() == 1 { parts.remove(0) } else { Network::Stack(parts) };
     if cells.iter().any(|l| l.stack_inside_directions == Some(true)) {
@@ -116,8 +118,8 @@ fn wire(network: &str, cells: &[&MappedLstm]) -> Result<Network<MappedCell>, Str
     Ok(stack(parts?))
 }
 
-fn layer(lstm: &MappedLstm) -> Result<Network<MappedCell>, String> {
-    let cell = cell(lstm)?;
+fn layer(lstm: &MappedLstm, keras_major: u32) -> Result<Network<MappedCell>, String> {
+    let cell = cell(lstm, keras_major)?;
     let cell = if lstm.go_backwards == Some(true) { Network::Backward(cell) } else { Network::Cell(cell) };
     Ok(if lstm.residual == Some(true) { Network::Residual(Box::new(cell)) } else { cell })
 }
@@ -130,7 +132,7 @@ fn merge(lstm: &MappedLstm) -> Result<Merge, String> {
     })
 }
 
-fn cell(lstm: &MappedLstm) -> Result<MappedCell, String> {
+fn cell(lstm: &MappedLstm, keras_major: u32) -> Result<MappedCell, String> {
     let unknown = |what: &str, word: &str, expected: String| {
         format!("[[lstm]] {:?}: {what} is {word:?}: expected one of {expected}", lstm.name)
     };
@@ -144,9 +146,7 @@ fn cell(lstm: &MappedLstm) -> Result<MappedCell, String> {
     let activation = match &lstm.activation {
         None => None,
         Some(word) => Some(
-            Activation::ALL
-                .into_iter()
-                .find(|a| a.keras_name() == word)
+            Activation::from_keras(word, keras_major)
                 .ok_or_else(|| unknown("activation", word, Activation::ALL.map(|a| a.keras_name()).join(", ")))?,
         ),
     };

@@ -1,8 +1,9 @@
 //! Which layer of a Keras file goes with which LSTM: by a map, else by order, else by shape where that leaves one way.
 
-use keras_file::{KerasFile, Layer, LayerKind, Lstm};
+use keras_file::{Format, KerasFile, Layer, LayerKind, Lstm};
 
-use crate::candidate::{Slot, slots};
+use crate::candidate::{Slot, has_stack_inside_directions, slots};
+use crate::layers;
 use crate::map::Map;
 use crate::source::Subject;
 
@@ -37,7 +38,7 @@ impl Needed<'_> {
 }
 
 /// The layers that a subject needs, and what the map says of them.
-pub(crate) fn needed<'a>(subject: &'a Subject, map: &Map) -> Vec<Needed<'a>> {
+fn needed<'a>(subject: &'a Subject, map: &Map) -> Vec<Needed<'a>> {
     let found = subject.found.cells();
     let mut cells = found.iter().zip(subject.keras.cells());
     let mut all = vec![];
@@ -57,12 +58,43 @@ pub(crate) fn needed<'a>(subject: &'a Subject, map: &Map) -> Vec<Needed<'a>> {
     all
 }
 
+/// The layer of each need of these subjects, in their order. A `listed` file has its layers in the order in which a Keras model
+/// lists them; others have them in the order in which they feed each other, forward before backward.
+///
+/// # Errors
+/// As [`choose`].
+pub(crate) fn layers<'f>(
+    subjects: &[Subject],
+    map: &Map,
+    file: &'f KerasFile,
+    listed: bool,
+    spare: bool,
+) -> Result<Vec<&'f Layer>, String> {
+    let mut needed: Vec<Option<Needed<'_>>> = subjects.iter().flat_map(|s| self::needed(s, map)).map(Some).collect();
+    // A chain alone is listed as it is.
+    let several = subjects.len() > 1 || subjects.iter().any(|s| has_stack_inside_directions(&s.keras));
+    let mut order: Vec<usize> = if listed && several { layers::listed(subjects) } else { vec![] };
+    if order.len() != needed.len() {
+        order = (0..needed.len()).collect();
+    }
+    let in_order: Vec<Needed<'_>> = order.iter().filter_map(|i| needed.get_mut(*i)?.take()).collect();
+    let chosen = choose(&in_order, file, spare)?;
+    let mut placed: Vec<(usize, &Layer)> = order.into_iter().zip(chosen).collect();
+    placed.sort_by_key(|(place, _)| *place);
+    Ok(placed.into_iter().map(|(_, layer)| layer).collect())
+}
+
+/// Whether a file names its layers in the order of a Keras model's list of them: weights without a configuration.
+pub(crate) fn is_listed(file: &KerasFile) -> bool {
+    matches!(file.format, Format::LegacyWeights | Format::Weights)
+}
+
 /// The layer of each need, in the same order; `spare` says whether layers may be left over without a map naming those
 /// that count.
 ///
 /// # Errors
 /// If a layer is missing, or more than one choice is left.
-pub(crate) fn choose<'f>(needed: &[Needed<'_>], file: &'f KerasFile, spare: bool) -> Result<Vec<&'f Layer>, String> {
+fn choose<'f>(needed: &[Needed<'_>], file: &'f KerasFile, spare: bool) -> Result<Vec<&'f Layer>, String> {
     let mut chosen: Vec<Option<&Layer>> = vec![];
     for need in needed {
         let Some(wanted) = &need.wanted else {
@@ -179,7 +211,7 @@ fn choices(layers: &[Layer]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keras_file::{Array, Format};
+    use keras_file::Array;
 
     fn layer(name: &str, input: usize, units: usize) -> Layer {
         let array = |shape: Vec<usize>| Array::float32(shape.clone(), vec![0.0; shape.iter().product()]);

@@ -42,7 +42,7 @@ pub(crate) fn find(source: &args::Source, facts: Option<&args::Facts>) -> Result
     let mut given = Given {
         only: source.lstm.clone(),
         known: store.known.clone(),
-        mapped: map.networks().map_err(problem)?,
+        mapped: map.networks(store.keras_major.unwrap_or(2)).map_err(problem)?,
         ..Given::default()
     };
     // LSTMs that the map only names are found as ever, and no others.
@@ -79,6 +79,13 @@ impl Opened {
         }
         let progress = Progress::bytes("reading", self.store.bytes_of(cells().flat_map(|c| c.variables.all())), quiet);
         detection.networks.iter().map(|network| self.subject(network, &progress)).collect()
+    }
+
+    /// Whether the graph, a configuration or the map says how directions are joined.
+    pub(crate) fn knows_merges(&self) -> bool {
+        self.store.graph.is_some()
+            || self.store.known.values().any(|known| known.merge.is_some())
+            || self.map.lstm.iter().any(|lstm| lstm.merge.is_some())
     }
 
     /// As [`load`](Self::load), and a cell that Keras cannot express is an error too.

@@ -12,6 +12,7 @@ use tf_checkpoint::{Checkpoint, Format, Graph, ObjectGraph, Tensor, Variable};
 
 use crate::candidate::{self, OpenedFile};
 use crate::error::CliError;
+use crate::meaning::Meaning;
 
 /// Variables by name, and what else their files say.
 pub(crate) struct Store {
@@ -277,7 +278,9 @@ pub(crate) fn layers_of_objects(disk: &Disk, path: &Path) -> Result<Option<Opene
         feeds: vec![],
         masks: false,
     };
-    Ok(Some(OpenedFile { file, format: store.format, files: store.files, dense }))
+    // A stack of cells inside each direction is one layer, whose cells have an order of their own.
+    let listed = !detection.networks.iter().any(|n| candidate::has_stack_inside_directions(&n.network));
+    Ok(Some(OpenedFile { file, listed, format: store.format, files: store.files, dense }))
 }
 
 impl Store {
@@ -350,7 +353,9 @@ impl Store {
 /// A Keras file: a variable for every array of its LSTM layers.
 fn of_keras(disk: &Disk, path: &Path, file: KerasFile) -> Result<Store, CliError> {
     let mut notes = candidate::notes(&file);
-    let major = candidate::keras_major(&file, None, &mut notes);
+    let meaning = Meaning::of(&file, None);
+    notes.extend(meaning.note(&file));
+    let major = meaning.major();
     // Legacy weights of tf.keras in TensorFlow 1.x say so, those of Keras before it by a version below 2.3.
     let version = file.keras_version.as_deref().unwrap_or_default();
     let is_old = version.contains("-tf") && version.starts_with("2.2")

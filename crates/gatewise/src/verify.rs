@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::source::{self, Subject};
 use crate::store::Store;
 use crate::streamed::{self, Found};
-use crate::{bundle, certificate, comparison, devices, other_origin, output, recorded, shell};
+use crate::{bundle, certificate, comparison, devices, layers, other_origin, output, recorded, shell};
 
 /// What a verification found.
 pub(crate) struct Judged {
@@ -82,7 +82,13 @@ fn judge_sized(args: &args::Verify) -> Result<Judged, CliError> {
     notes.extend(assumed(&subjects));
     notes.extend(source::precision(store, &subjects));
     let (candidates, format, candidate_files) = match &args.candidate {
-        None => (subjects.iter().map(own_conversion).collect(), "gatewise conversion, in memory".to_owned(), vec![]),
+        None => {
+            // What has no form in Keras though each of its cells has one: only projections do that.
+            if subjects.iter().flat_map(|s| s.keras.cells()).any(|cell| cell.output_projection.is_some()) {
+                layers::all(&subjects, &store.path)?;
+            }
+            (subjects.iter().map(own_conversion).collect(), "gatewise conversion, in memory".to_owned(), vec![])
+        }
         Some(path) => {
             let opened_file = candidate::open(&store.disk, path)?;
             let (candidates, more) = candidate::match_layers(
@@ -90,7 +96,7 @@ fn judge_sized(args: &args::Verify) -> Result<Judged, CliError> {
                 &opened_file,
                 &subjects,
                 &opened.map,
-                store.graph.is_some(),
+                opened.knows_merges(),
                 args.keras.map(args::KerasMajor::number),
             )?;
             notes.extend(more);

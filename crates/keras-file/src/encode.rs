@@ -22,7 +22,7 @@ pub enum Target {
     Safetensors,
 }
 
-/// Which Kerases a model is for. It matters to [`Target::Keras`] only: weights are the same for all.
+/// Which Kerases a file is for. Weights are the same for all; files of weights that can say which Keras they are for do so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Generation {
     /// Keras 2 and Keras 3 alike: what the two would understand differently is refused.
@@ -55,7 +55,7 @@ pub(crate) fn encode(chains: &[Vec<Layer>], target: Target, generation: Generati
         check_arrays(name, *layer)?;
     }
     match target {
-        Target::LegacyWeights => legacy_h5::tree(&weighted, Generation::Any.keras_version()).into_bytes(),
+        Target::LegacyWeights => legacy_h5::tree(&graph.listed(), generation.keras_version()).into_bytes(),
         Target::Weights => {
             // Names are how a reader knows Keras 3, by whose hard_sigmoid weights made for Keras 2's are wrong.
             let hard = |lstm: &&crate::layer::Lstm| {
@@ -64,12 +64,17 @@ pub(crate) fn encode(chains: &[Vec<Layer>], target: Target, generation: Generati
             };
             let named = generation == Generation::Three
                 || !chains.iter().flatten().flat_map(|l| l.kind.lstms()).any(|l| hard(&l));
-            weights_h5::tree(weights_h5::Layers::Weighted(&weighted), named).into_bytes()
+            weights_h5::tree(weights_h5::Layers::Weighted(&graph.listed()), named).into_bytes()
         }
         Target::Keras => keras(&graph, generation),
         Target::Npz => npz::write(&naming::arrays(&weighted)),
         Target::Safetensors => Ok(safetensors::write(&naming::arrays(&weighted))),
     }
+}
+
+/// The names of the layers with arrays, in the order in which a model of the chains lists them.
+pub(crate) fn listed(chains: &[Vec<Layer>]) -> Vec<String> {
+    Graph::of(chains, false).listed().into_iter().map(|(name, _)| name.to_owned()).collect()
 }
 
 /// Whether there is a layer at the bottom of all that can be empty.

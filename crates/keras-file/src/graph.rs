@@ -120,6 +120,16 @@ impl<'a> Graph<'a> {
         weighted.collect()
     }
 
+    /// The layers with arrays in the order in which a model of the chains lists its layers.
+    pub(crate) fn listed(&self) -> Vec<(&str, Weighted<'a>)> {
+        let order = if self.is_sequence() { (0..self.nodes.len()).collect() } else { self.functional_order() };
+        let weighted = order.into_iter().filter_map(|i| self.nodes.get(i)).filter_map(|n| match n.op {
+            Op::Weighted(w) => Some((n.name.as_str(), w)),
+            _ => None,
+        });
+        weighted.collect()
+    }
+
     /// Whether every layer feeds the next and nothing else.
     pub(crate) fn is_sequence(&self) -> bool {
         self.inputs.len() == 1 && self.nodes.iter().all(|n| matches!(n.op, Op::Input | Op::Weighted(_)))

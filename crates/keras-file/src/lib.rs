@@ -147,8 +147,8 @@ pub fn decode(bytes: Vec<u8>) -> Result<KerasFile, Error> {
 ///
 /// In each chain a layer feeds the next. For [`Target::Keras`] one chain becomes a Sequential model, unless it has
 /// residual connections or directions, and several become one Functional model with an input and an output per
-/// chain, in this order; the layers return sequences. The other targets list the layers with arrays chain by chain,
-/// forward before backward. Names are changed where Keras, or the reader of bare arrays, would take them for
+/// chain, in this order; the layers return sequences. Files of weights list the layers with arrays as that model does
+/// ([`listed`]), bare arrays chain by chain, forward before backward. Names are changed where Keras, or the reader of bare arrays, would take them for
 /// something else. Values are written as float32.
 ///
 /// # Errors
@@ -167,6 +167,13 @@ pub fn encode(chains: &[Vec<Layer>], target: Target) -> Result<Vec<u8>, Error> {
 /// As [`encode`]; what the two Kerases understand differently is an error for [`Generation::Any`] only.
 pub fn encode_for(chains: &[Vec<Layer>], target: Target, generation: Generation) -> Result<Vec<u8>, Error> {
     encode::encode(chains, target, generation).map_err(Error::encoding)
+}
+
+/// The names of the layers with arrays, in the order in which the model of the chains that [`encode`] writes lists them:
+/// that of the chain for a Sequential one; for a Functional one by the longest way to an output, farthest first. In this
+/// order a Keras loads weights without names.
+pub fn listed(chains: &[Vec<Layer>]) -> Vec<String> {
+    encode::listed(chains)
 }
 
 /// Reads all arrays of a `.npz` file as numbers, for recorded inputs, in the order of the archive.

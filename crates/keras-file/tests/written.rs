@@ -95,10 +95,12 @@ fn projections_are_written_in_every_format() {
 
 #[test]
 fn graphs_are_read_again_in_the_order_of_the_data() {
-    for (chain, generation, order) in [
-        (residual(), Generation::Any, "a b c"),
-        (directions(), Generation::Two, "f1 f2 b1 b2 top"),
-        (directions(), Generation::Three, "f1 f2 b1 b2 top"),
+    // A Functional model lists the layers that are furthest from its output first.
+    let listed = "b1 f1 b2 f2 top";
+    for (chain, generation, order, listed) in [
+        (residual(), Generation::Any, "a b c", "a b c"),
+        (directions(), Generation::Two, "f1 f2 b1 b2 top", listed),
+        (directions(), Generation::Three, "f1 f2 b1 b2 top", listed),
     ] {
         let chains = [chain];
         let file = decode(keras_file::encode_for(&chains, Target::Keras, generation).unwrap_or_else(|e| panic!("{e}")));
@@ -108,7 +110,16 @@ fn graphs_are_read_again_in_the_order_of_the_data() {
             _ => "2.15.0",
         };
         assert_eq!(file.keras_version.as_deref(), Some(expected));
-        for target in [Target::LegacyWeights, Target::Weights, Target::Npz, Target::Safetensors] {
+        let mut names_listed = keras_file::listed(&chains);
+        // The projection is listed too, and no LSTM.
+        names_listed.retain(|name| name != "project");
+        assert_eq!(names_listed.join(" "), listed);
+        for (target, order) in [
+            (Target::LegacyWeights, listed),
+            (Target::Weights, listed),
+            (Target::Npz, order),
+            (Target::Safetensors, order),
+        ] {
             let file = decode(keras_file::encode(&chains, target).unwrap_or_else(|e| panic!("{e}")));
             assert_eq!(names(&file), order, "{target:?}");
         }

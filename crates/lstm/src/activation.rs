@@ -102,5 +102,9 @@ mod tests {
         assert_eq!(Activation::from_keras("hard_sigmoid", 3), Some(Activation::HardSigmoidKeras3));
         assert_eq!(Activation::from_keras("relu", 3), Some(Activation::Relu));
         assert_eq!(Activation::from_keras("my_activation", 3), None);
+        for activation in Activation::ALL {
+            let meant = [2, 3].map(|major| Activation::from_keras(activation.keras_name(), major));
+            assert!(meant.contains(&Some(activation)), "{activation}: the name means it in one Keras at least");
+        }
     }
 }

@@ -393,6 +393,17 @@ impl KerasCell {
     pub fn input_size(&self) -> usize {
         self.kernel.nrows()
     }
+
+    /// Whether a layer that names this one's activations computes them in the Keras of that major version.
+    pub fn means_itself_in(&self, keras_major: u32) -> bool {
+        self.unlike_in(keras_major).is_none()
+    }
+
+    /// The activation for whose name the Keras of that major version computes another function.
+    pub fn unlike_in(&self, keras_major: u32) -> Option<Activation> {
+        let both = [self.activation, self.recurrent_activation];
+        both.into_iter().find(|f| Activation::from_keras(f.keras_name(), keras_major) != Some(*f))
+    }
 }
 
 #[cfg(test)]

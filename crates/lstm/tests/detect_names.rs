@@ -80,6 +80,31 @@ fn every_release_names_its_variables_otherwise() {
     }
 }
 
+/// A `CudnnLSTM` saves cuDNN's own buffer beside the canonical form, and TensorFlow 1.3 both of cuDNN's biases beside their
+/// sum.
+#[test]
+fn what_cudnn_saves_beside_its_canonical_form_changes_nothing() {
+    let cell = "scope/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell";
+    let names = ["kernel", "bias", "bias_cudnn_0", "bias_cudnn_1"].map(|name| format!("{cell}/{name}"));
+    let mut list: Vec<Named> = names.iter().map(|n| (n.as_str(), &[32][..])).collect();
+    list[0].1 = &[13, 32];
+    list.extend([("scope/cudnn_lstm/opaque_kernel", &[480][..]), ("scope/cudnn_lstm/opaque_kernel/Adam", &[480])]);
+    let detection = found(&list);
+    let [network] = &detection.networks[..] else { panic!("{detection:?}") };
+    let Network::Cell(found) = &network.network else { panic!("one cell") };
+    assert_eq!((found.kind, found.input_size, found.units), (CellKind::CudnnCompatible, 5, 8));
+    assert_eq!((found.forget_bias.value, found.forget_bias.source), (0.0, Source::Cudnn));
+    assert_eq!(found.variables.all().collect::<Vec<_>>(), [&names[0], &names[1]]);
+    assert_eq!(why(&detection, "scope/cudnn_lstm/opaque_kernel"), "not part of an LSTM");
+    assert_eq!(
+        why(&detection, "scope/cudnn_lstm/opaque_kernel/Adam"),
+        "optimizer slot (Adam) of scope/cudnn_lstm/opaque_kernel"
+    );
+    for bias in &names[2..] {
+        assert!(why(&detection, bias).contains("none of the variables such a cell has"), "{bias}");
+    }
+}
+
 #[test]
 fn rows_spread_over_variables_are_one_kernel_in_numeric_order() {
     let names: Vec<String> = (0..11).map(|n| format!("RNN/LSTMCell/W_{n}")).collect();

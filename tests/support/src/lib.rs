@@ -3,8 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+mod messages;
 mod npz;
 pub mod schema;
+
+pub use messages::message;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
