@@ -101,6 +101,7 @@ fn every_message() {
             CliError::File { doing: "writing", file: "out.keras".into(), source: no_space() },
         CliError::Device(_) => CliError::Device(lanes::DeviceError::NoSuchAdapter { number: 9, found: 1 }),
         CliError::Stdout(_) => CliError::Stdout(no_space()),
+        CliError::Memory { .. } => CliError::Memory { needed: 300 << 20, free: 200 << 20 },
     });
     insta::assert_snapshot!(text);
 }

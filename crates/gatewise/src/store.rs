@@ -396,7 +396,8 @@ fn of_keras(disk: &Disk, path: &Path, file: KerasFile) -> Result<Store, CliError
                 [("kernel", Some(lstm.kernel)), ("recurrent_kernel", Some(lstm.recurrent_kernel)), ("bias", lstm.bias)]
             {
                 let Some(array) = array else { continue };
-                let tensor = tensor(&array).ok_or_else(|| problem(format!("layer {scope}: {role} is incomplete")))?;
+                let tensor = Tensor::float32(array.shape.clone(), &array.data);
+                let tensor = tensor.ok_or_else(|| problem(format!("layer {scope}: {role} is incomplete")))?;
                 arrays.insert(format!("{scope}/{role}"), tensor);
             }
         }
@@ -421,10 +422,6 @@ fn of_keras(disk: &Disk, path: &Path, file: KerasFile) -> Result<Store, CliError
 fn merge_mode(kind: &LayerKind) -> Option<Merge> {
     let LayerKind::Bidirectional { merge_mode: Some(mode), .. } = kind else { return None };
     [Merge::Concat, Merge::Sum, Merge::Mul, Merge::Ave].into_iter().find(|merge| merge.as_str() == mode)
-}
-
-fn tensor(array: &Array) -> Option<Tensor> {
-    Tensor::float32(array.shape.clone(), &array.data)
 }
 
 /// What a layer's configuration says of its cell; `half` is whether it is the backward half of a `Bidirectional`, if it is
