@@ -159,3 +159,21 @@ fn a_checkpoint_is_never_overwritten() {
     run.expect_code(2, "output is input");
     assert_eq!(std::fs::read(&index).unwrap(), before);
 }
+
+/// Two stacks of cells that project: a Keras model of both lists the first layers of both before the second ones, and so do
+/// files of weights, LSTMs and projections alike.
+#[test]
+fn projections_go_with_their_cells_whatever_the_order_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = golden("../checkpoints/two_projected_stacks");
+    for target in ["keras", "keras-weights", "keras-h5", "npz", "safetensors", "tf2-checkpoint"] {
+        let output = folder.path().join(target);
+        let convert = ["convert".as_ref(), source.as_os_str(), "-o".as_ref(), output.as_os_str()];
+        gatewise(convert.into_iter().chain(["--to", target].map(AsRef::as_ref))).expect_code(0, target);
+        let small = ["--device", "cpu", "--sequences", "4", "--timesteps", "6", "--format", "json"];
+        let verify = ["verify".as_ref(), source.as_os_str(), output.as_os_str()];
+        let run = gatewise(verify.into_iter().chain(small.map(AsRef::as_ref)));
+        run.expect_code(0, target);
+        assert_eq!(run.json()["lstms"].as_array().unwrap().len(), 4, "{target}");
+    }
+}

@@ -1,4 +1,4 @@
-"""Writes the small checkpoints that the tests of odd weights run on, with a real TensorFlow 1.15.
+"""Writes the small checkpoints that the tests of odd weights and wirings run on, with a real TensorFlow 1.15.
 
 usage: python make.py OUT_DIR     (Python 3.7, tensorflow==1.15.5, protobuf<3.21, h5py<3, numpy<1.19)
 """
@@ -9,6 +9,16 @@ import numpy as np
 import tensorflow as tf
 
 RNG = np.random.RandomState(0)
+
+
+def save(name):
+    with tf.compat.v1.Session() as session:
+        session.run(tf.compat.v1.global_variables_initializer())
+        os.makedirs(os.path.join(sys.argv[1], name), exist_ok=True)
+        prefix = os.path.join(sys.argv[1], name, 'model.ckpt')
+        tf.compat.v1.train.Saver().save(session, prefix, write_meta_graph=False, write_state=False)
+
+
 CASES = {
     # 400 columns mean 100 units, and 100 rows leave no room for an input.
     'no_room_for_input': (RNG.normal(size=(100, 400)), RNG.normal(size=400)),
@@ -28,9 +38,14 @@ for name, (kernel, bias, *dtype) in CASES.items():
     with tf.Graph().as_default(), tf.compat.v1.variable_scope('lstm/basic_lstm_cell'):
         tf.compat.v1.get_variable('kernel', initializer=kernel.astype(dtype))
         tf.compat.v1.get_variable('bias', initializer=bias.astype(dtype))
-        saver = tf.compat.v1.train.Saver()
-        with tf.compat.v1.Session() as session:
-            session.run(tf.compat.v1.global_variables_initializer())
-            os.makedirs(os.path.join(sys.argv[1], name), exist_ok=True)
-            prefix = os.path.join(sys.argv[1], name, 'model.ckpt')
-            saver.save(session, prefix, write_meta_graph=False, write_state=False)
+        save(name)
+
+# Two stacks of cells that project: a Keras model of both lists the first layers of both before the second ones.
+NEW = np.random.RandomState(1)
+with tf.Graph().as_default():
+    for stack in 'ab':
+        for cell in range(2):
+            with tf.compat.v1.variable_scope('%s/rnn/multi_rnn_cell/cell_%d/lstm_cell' % (stack, cell)):
+                for variable, shape in (('kernel', (6, 16)), ('bias', (16,)), ('projection/kernel', (4, 3))):
+                    tf.compat.v1.get_variable(variable, initializer=(NEW.normal(size=shape) * 0.4).astype('f4'))
+    save('two_projected_stacks')

@@ -12,6 +12,7 @@ use crate::joined::{self, joined};
 use crate::map::Map;
 use crate::matching;
 use crate::meaning::Meaning;
+use crate::projections::projections;
 use crate::source::Subject;
 use crate::store;
 
@@ -128,7 +129,7 @@ pub(crate) fn match_layers(
     keras: Option<u32>,
 ) -> Result<(Vec<Candidate>, Vec<String>), CliError> {
     let file = &opened.file;
-    let mut dense = opened.dense.iter();
+    let mut projections = projections(subjects, &opened.dense, opened.listed).into_iter();
     let misfit = |problem: String| CliError::Candidate { file: path.to_owned(), problem };
     let mut notes = notes(file);
     if file.layers.iter().flat_map(|l| l.kind.lstms()).any(|l| l.config.is_none()) {
@@ -227,19 +228,18 @@ pub(crate) fn match_layers(
                     // Turned round by the first layer itself or by an operation before it: the file's layers do not say.
                     cell.go_backwards = false;
                 }
-                if let Some(expected) = expected.output_projection.as_ref().filter(|_| slot != Slot::Pair) {
-                    // Dense layers of other shapes have other work to do.
-                    cell.output_projection = dense.find(|kernel| kernel.dim() == expected.dim()).cloned();
+                if expected.output_projection.is_some() && slot != Slot::Pair {
+                    cell.output_projection = projections.next().flatten();
                 }
                 cells.push(cell);
                 names.push(name);
                 settings.push(differing.clone());
             }
             if let (Some((pair, wanted)), [.., forward, backward]) = (pair, &mut cells[..])
-                && let Some(expected) = joined(pair, wanted).ok().and_then(|form| form.dense)
-                && let Some(kernel) = dense.find(|kernel| kernel.dim() == expected.dim())
+                && joined(pair, wanted).is_ok_and(|form| form.dense.is_some())
+                && let Some(kernel) = projections.next().flatten()
             {
-                [forward.output_projection, backward.output_projection] = joined::apart(kernel, pair, wanted);
+                [forward.output_projection, backward.output_projection] = joined::apart(&kernel, pair, wanted);
             }
         }
         let mut in_order = cells.into_iter();

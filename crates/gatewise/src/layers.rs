@@ -58,17 +58,46 @@ pub(crate) fn all(subjects: &[Subject], checkpoint: &Path) -> Result<Vec<Written
         .collect()
 }
 
-/// In which order a Keras model of the subjects lists their layers: places in the order of [`slots`](crate::candidate::slots)
-/// of one subject after the other.
-pub(crate) fn listed(subjects: &[Subject]) -> Vec<usize> {
-    // What no layers of Keras are wired as is compared in the order of its cells.
+/// In which order a Keras model of the subjects lists their layers: places in the order in which layers feed each other,
+/// one subject after the other.
+#[derive(Default)]
+pub(crate) struct Listed {
+    /// Of the LSTM layers, whose places are those of [`slots`](crate::candidate::slots).
+    pub(crate) lstms: Vec<usize>,
+    /// Of the dense layers that project.
+    pub(crate) dense: Vec<usize>,
+}
+
+/// The order in which a Keras model of the subjects lists their layers; none where no layers of Keras are wired so.
+pub(crate) fn listed(subjects: &[Subject]) -> Listed {
     let written = all(subjects, Path::new("")).unwrap_or_default();
     let chains: Vec<_> = written.iter().map(|w| w.layers.clone()).collect();
     let names = keras_file::listed(&chains);
-    let own: Vec<&str> = written.iter().flat_map(|w| &w.described).map(|d| d.layer.as_str()).collect();
-    let mut order: Vec<usize> = (0..own.len()).collect();
-    order.sort_by_key(|i| own.get(*i).and_then(|own| names.iter().position(|name| name == own)));
-    order
+    let order = |own: Vec<&str>| {
+        let mut order: Vec<usize> = (0..own.len()).collect();
+        order.sort_by_key(|i| own.get(*i).and_then(|own| names.iter().position(|name| name == own)));
+        order
+    };
+    let mut dense = vec![];
+    chains.iter().for_each(|chain| dense_names(chain, &mut dense));
+    Listed {
+        lstms: order(written.iter().flat_map(|w| &w.described).map(|d| d.layer.as_str()).collect()),
+        dense: order(dense),
+    }
+}
+
+fn dense_names<'a>(layers: &'a [Layer], names: &mut Vec<&'a str>) {
+    for layer in layers {
+        match &layer.kind {
+            LayerKind::Dense { .. } => names.push(&layer.name),
+            LayerKind::Residual(inside) => dense_names(inside, names),
+            LayerKind::Directions { forward, backward } => {
+                dense_names(forward, names);
+                dense_names(backward, names);
+            }
+            LayerKind::Lstm(_) | LayerKind::Bidirectional { .. } => {}
+        }
+    }
 }
 
 /// The layers of a subject.

@@ -34,6 +34,7 @@ mod object_checkpoint;
 mod other_origin;
 mod output;
 mod progress;
+mod projections;
 mod quiet_driver;
 mod recorded;
 mod shell;

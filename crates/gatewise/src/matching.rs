@@ -3,7 +3,7 @@
 use keras_file::{Format, KerasFile, Layer, LayerKind, Lstm};
 
 use crate::candidate::{Slot, has_stack_inside_directions, slots};
-use crate::layers;
+use crate::layers::{self, Listed};
 use crate::map::Map;
 use crate::source::Subject;
 
@@ -71,17 +71,25 @@ pub(crate) fn layers<'f>(
     spare: bool,
 ) -> Result<Vec<&'f Layer>, String> {
     let mut needed: Vec<Option<Needed<'_>>> = subjects.iter().flat_map(|s| self::needed(s, map)).map(Some).collect();
-    // A chain alone is listed as it is.
-    let several = subjects.len() > 1 || subjects.iter().any(|s| has_stack_inside_directions(&s.keras));
-    let mut order: Vec<usize> = if listed && several { layers::listed(subjects) } else { vec![] };
-    if order.len() != needed.len() {
-        order = (0..needed.len()).collect();
-    }
+    let order = in_file(order(subjects, listed).lstms, needed.len());
     let in_order: Vec<Needed<'_>> = order.iter().filter_map(|i| needed.get_mut(*i)?.take()).collect();
     let chosen = choose(&in_order, file, spare)?;
     let mut placed: Vec<(usize, &Layer)> = order.into_iter().zip(chosen).collect();
     placed.sort_by_key(|(place, _)| *place);
     Ok(placed.into_iter().map(|(_, layer)| layer).collect())
+}
+
+/// The order in which a file has the layers of the subjects, none where it is that in which they feed each other.
+pub(crate) fn order(subjects: &[Subject], listed: bool) -> Listed {
+    // A chain alone is listed as it is.
+    let several = subjects.len() > 1 || subjects.iter().any(|s| has_stack_inside_directions(&s.keras));
+    if listed && several { layers::listed(subjects) } else { Listed::default() }
+}
+
+/// The places of `count` layers in that order.
+pub(crate) fn in_file(order: Vec<usize>, count: usize) -> Vec<usize> {
+    // What no layers of Keras are wired as is compared in the order of its cells.
+    if order.len() == count { order } else { (0..count).collect() }
 }
 
 /// Whether a file names its layers in the order of a Keras model's list of them: weights without a configuration.

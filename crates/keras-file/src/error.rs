@@ -374,3 +374,7 @@ pub enum Problem {
     #[error("expected at least one chain of at least one layer, found an empty one")]
     Empty,
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -342,3 +342,7 @@ fn hint_line(hint: &str) -> String {
 fn similar_line(similar: &[String]) -> String {
     if similar.is_empty() { String::new() } else { format!("\nhint: did you mean {}?", similar.join(" or ")) }
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -42,7 +42,7 @@ pub enum LoadError {
         first: usize,
     },
     /// The weights do not fit together.
-    #[error("{cell}: {source}")]
+    #[error("{cell}: its arrays do not fit together")]
     Cell {
         /// The cell.
         cell: String,
