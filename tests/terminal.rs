@@ -150,7 +150,7 @@ fn all_steps_are_shown_when_asked_for_and_the_verdict_alone_when_quiet() {
 }
 
 /// Work that takes a while: `gatewise` and these arguments.
-const LONG: [&str; 7] = ["verify", "GOLDEN/seed_names", "--device", "cpu", "--timesteps", "2000", "--color=never"];
+const LONG: [&str; 7] = ["verify", "GOLDEN/seed_names", "--device", "cpu", "--sequences", "1000000", "--color=never"];
 
 fn long() -> Vec<String> {
     LONG.map(|word| word.replace("GOLDEN", golden("").to_str().unwrap().trim_end_matches('/'))).to_vec()
@@ -184,7 +184,7 @@ fn a_bar_is_shown_where_somebody_watches_and_nowhere_else() {
 
     let mut screen = watched.stdout.take().unwrap();
     let (mut shown, mut buffer) = (String::new(), [0; 4096]);
-    let is_bar = |line: &str| line.contains("lstm/basic_lstm_cell ") && line.contains(" left");
+    let is_bar = |line: &str| line.contains("lstm/basic_lstm_cell") && line.contains(" left");
     let known = |shown: &str| shown.split('\r').any(|l| is_bar(l) && !l.contains("not known yet"));
     while !known(&shown) {
         let read = screen.read(&mut buffer).unwrap();
