@@ -4,27 +4,30 @@
 //! arithmetic is a parameter ([`Arithmetic`]): exact for the truth, rounded at random to see how far right f32 runs
 //! drift apart.
 
+mod elementary;
 mod normalise;
 mod parts;
+mod step;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, Array3, Axis, concatenate, s};
+use ndarray::{Array, Array2, Array3, Axis, Dimension, concatenate, s};
 
-use crate::gate_order::{self, TF1};
 use crate::{Activation, Batch, CellTrace, ExactWeights, Merge, Network, State, Tf1Cell, Trace};
+pub use elementary::vectorized;
 use normalise::normalise;
 pub use parts::{map_parts, run_in_parts};
+use step::Step;
 
-/// What happens to the result of every operation.
+/// What happens to the results of operations, some of a kind at a time.
 pub trait Arithmetic {
-    /// Whether nothing happens; then [`sum`](Self::sum) is told no squares.
+    /// Whether nothing happens; then [`sums`](Self::sums) is told no squares.
     const EXACT: bool;
-    /// A sum of `terms` products whose squares add up to `squares`.
-    fn sum(&mut self, value: f64, squares: f64, terms: usize) -> f64;
-    /// A single product, sum or stored state.
-    fn round(&mut self, value: f64) -> f64;
-    /// The value of an activation function.
-    fn activate(&mut self, function: Activation, value: f64) -> f64;
+    /// Sums of `terms` products each, whose squares add up to `squares`.
+    fn sums(&mut self, values: &mut [f64], squares: &[f32], terms: usize);
+    /// Single products, sums or stored states.
+    fn round(&mut self, values: &mut [f64]);
+    /// Values of an activation function.
+    fn activate(&mut self, function: Activation, values: &mut [f64]);
 }
 
 /// f64 as it is: exact beside f32.
@@ -33,15 +36,9 @@ pub struct Exact;
 
 impl Arithmetic for Exact {
     const EXACT: bool = true;
-    fn sum(&mut self, value: f64, _: f64, _: usize) -> f64 {
-        value
-    }
-    fn round(&mut self, value: f64) -> f64 {
-        value
-    }
-    fn activate(&mut self, _: Activation, value: f64) -> f64 {
-        value
-    }
+    fn sums(&mut self, _: &mut [f64], _: &[f32], _: usize) {}
+    fn round(&mut self, _: &mut [f64]) {}
+    fn activate(&mut self, _: Activation, _: &mut [f64]) {}
 }
 
 /// The true trace of a network, and what each of its cells read.
@@ -85,9 +82,7 @@ struct Walk<'a, A> {
 
 impl<A: Arithmetic> Walk<'_, A> {
     fn rounded(&mut self, mut values: Array3<f64>) -> Array3<f64> {
-        if !A::EXACT {
-            values.mapv_inplace(|v| self.arithmetic.round(v));
-        }
+        self.arithmetic.round(whole(&mut values));
         values
     }
 
@@ -145,10 +140,10 @@ fn weights<A: Arithmetic>(cell: &Tf1Cell, arithmetic: &mut A) -> ExactWeights {
     let mut weights = cell.weights().into_owned();
     if !A::EXACT && cell.exact.is_some() {
         let ExactWeights { kernel, bias, peepholes, projection, layer_norm } = &mut weights;
-        let matrices = projection.iter_mut().chain([kernel]).flat_map(|m| m.iter_mut());
+        let matrices = projection.iter_mut().chain([kernel]).map(whole);
         let norms = layer_norm.iter_mut().flatten().flatten();
-        let vectors = peepholes.iter_mut().flatten().chain(norms).chain([bias]).flat_map(|v| v.iter_mut());
-        matrices.chain(vectors).for_each(|w| *w = arithmetic.round(*w));
+        let vectors = peepholes.iter_mut().flatten().chain(norms).chain([bias]).map(whole);
+        matrices.chain(vectors).for_each(|w| arithmetic.round(w));
     }
     weights
 }
@@ -174,10 +169,12 @@ fn sequence<A: Arithmetic>(
         |a: Array2<f64>| a.into_shape_with_order((sequences, timesteps, 4 * units)).expect("the same elements by step");
     let from_input = by_step(flat.dot(&kernel.slice(s![..input, ..])) + bias);
     let recurrent = kernel.slice(s![input.., ..]);
+    // In f32, which takes half the time: they say how large roundings are, to which a millionth is nothing.
     let squares = (!A::EXACT).then(|| {
-        let kernel = kernel.mapv(|w| w * w);
-        let from_input = flat.mapv(|v| v * v).dot(&kernel.slice(s![..input, ..])) + &bias.mapv(|b| b * b);
-        (by_step(from_input), kernel.slice(s![input.., ..]).to_owned())
+        let kernel = kernel.map(square);
+        let from_input = flat.map(square).dot(&kernel.slice(s![..input, ..])) + &bias.map(square);
+        let by_step = from_input.into_shape_with_order((sequences, timesteps, 4 * units));
+        (by_step.expect("the same elements by step"), kernel.slice(s![input.., ..]).to_owned())
     });
 
     let mut h = initial.h.mapv(f64::from);
@@ -186,19 +183,18 @@ fn sequence<A: Arithmetic>(
     let mut trace = CellTrace { h: empty(cell.recurrent_size()), c: empty(units), gates: Some(empty(4 * units)) };
     // Memory that every step uses again.
     let mut z = Array2::zeros((sequences, 4 * units));
-    let mut product = z.clone();
-    let mut squared = Array2::zeros(h.dim());
-    let mut next = Step { shown: c.clone(), c: c.clone(), gates: z.clone() };
+    let [mut squares_of_h, mut squares_of_z] =
+        [h.ncols(), 4 * units].map(|width| Array2::<f32>::zeros(if A::EXACT { (0, 0) } else { (sequences, width) }));
+    let mut next = Step::new(sequences, units);
     for position in 0..timesteps {
         let t = if backward { timesteps - 1 - position } else { position };
-        general_mat_mul(1.0, &h, &recurrent, 0.0, &mut product);
         z.assign(&from_input.index_axis(Axis(1), t));
-        z += &product;
+        general_mat_mul(1.0, &h, &recurrent, 1.0, &mut z);
         if let Some((from_input, recurrent)) = &squares {
-            squared.zip_mut_with(&h, |square, v| *square = v * v);
-            general_mat_mul(1.0, &squared, recurrent, 0.0, &mut product);
-            product += &from_input.index_axis(Axis(1), t);
-            z.zip_mut_with(&product, |z, squares| *z = arithmetic.sum(*z, *squares, cell.kernel.nrows() + 2));
+            squares_of_h.zip_mut_with(&h, |into, v| *into = square(v));
+            squares_of_z.assign(&from_input.index_axis(Axis(1), t));
+            general_mat_mul(1.0, &squares_of_h, recurrent, 1.0, &mut squares_of_z);
+            arithmetic.sums(whole(&mut z), whole(&mut squares_of_z), cell.kernel.nrows() + 2);
         }
         next.take(cell, &weights, &mut z, &c, arithmetic);
         let projected = project(cell, &weights, &next.shown, arithmetic);
@@ -218,77 +214,13 @@ fn sequence<A: Arithmetic>(
     trace
 }
 
-/// The state after one step, and the gates that made it.
-struct Step {
-    /// Output of the units, before it is projected, `[sequences, units]`.
-    shown: Array2<f64>,
-    /// `[sequences, units]`.
-    c: Array2<f64>,
-    /// Values after their activations, `[sequences, 4·units]`, blocks i, j, f, o.
-    gates: Array2<f64>,
+fn square(value: &f64) -> f32 {
+    (value * value) as f32
 }
 
-impl Step {
-    /// One step from pre-activations `z` `[sequences, 4·units]` (i, j, f, o; without the forget bias) and state `c`.
-    fn take<A: Arithmetic>(
-        &mut self,
-        cell: &Tf1Cell,
-        weights: &ExactWeights,
-        z: &mut Array2<f64>,
-        c: &Array2<f64>,
-        a: &mut A,
-    ) {
-        let units = cell.units();
-        let (phi, rho) = (cell.activation, cell.recurrent_activation);
-        let forget_bias = f64::from(cell.forget_bias);
-        let block = |gate| gate_order::position(TF1, gate) * units;
-        let [of_i, of_j, of_f, of_o] = TF1.map(block);
-        let epsilon = cell.layer_norm.as_ref().map_or(0.0, |n| n.epsilon);
-        let norms = weights.layer_norm.as_ref();
-        let peephole =
-            |which: usize, unit: usize, c: f64| weights.peepholes.as_ref().map_or(0.0, |p| p[which][unit] * c);
-        let clip = cell.cell_clip.map_or(f64::INFINITY, f64::from);
-
-        let rows = z.rows_mut().into_iter().zip(c.rows());
-        let made = self.shown.rows_mut().into_iter().zip(self.c.rows_mut()).zip(self.gates.rows_mut());
-        for ((mut z, old), ((mut shown, mut new), mut gates)) in rows.zip(made) {
-            for block in 0..4 {
-                if let Some(norms) = norms {
-                    normalise(z.slice_mut(s![block * units..(block + 1) * units]), &norms[block], epsilon, a);
-                }
-            }
-            // Clips the new state of one unit, and makes its output and its output gate.
-            let mut show = |unit: usize, new: &mut f64, gate: &mut f64, z: f64, a: &mut A| {
-                // `clamp` hands NaN on, where a chain of min and max would hide it.
-                *new = new.clamp(-clip, clip);
-                *gate = a.activate(rho, activation(rho, z + peephole(2, unit, *new)));
-                let seen = a.activate(phi, activation(phi, *new));
-                shown[unit] = a.round(*gate * seen);
-            };
-            for unit in 0..units {
-                let old = old[unit];
-                let before_forget = a.round(z[of_f + unit] + forget_bias);
-                let forget = a.activate(rho, activation(rho, before_forget + peephole(1, unit, old)));
-                let input = a.activate(rho, activation(rho, z[of_i + unit] + peephole(0, unit, old)));
-                let candidate = a.activate(phi, activation(phi, z[of_j + unit]));
-                let (keep, add) = (a.round(forget * old), a.round(input * candidate));
-                new[unit] = a.round(keep + add);
-                for (column, value) in [(of_i, input), (of_j, candidate), (of_f, forget)] {
-                    gates[column + unit] = value;
-                }
-                if norms.is_none() {
-                    show(unit, &mut new[unit], &mut gates[of_o + unit], z[of_o + unit], a);
-                }
-            }
-            // The state is normalised over all units, and only then clipped and shown.
-            if let Some(norms) = norms {
-                normalise(new.view_mut(), &norms[4], epsilon, a);
-                for unit in 0..units {
-                    show(unit, &mut new[unit], &mut gates[of_o + unit], z[of_o + unit], a);
-                }
-            }
-        }
-    }
+/// All elements of an array that owns them.
+fn whole<T, D: Dimension>(values: &mut Array<T, D>) -> &mut [T] {
+    values.as_slice_memory_order_mut().expect("an array that owns its elements has them in one piece")
 }
 
 /// What a projection makes of the output of the units `[sequences, units]`; `None` for a cell without.
@@ -302,8 +234,8 @@ fn project<A: Arithmetic>(
     let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
     let mut projected = shown.dot(projection);
     if !A::EXACT {
-        let squares = shown.mapv(|v| v * v).dot(&projection.mapv(|w| w * w));
-        projected.zip_mut_with(&squares, |v, squares| *v = a.sum(*v, *squares, cell.units()));
+        let squared = |a: &Array2<f64>| a.map(square);
+        a.sums(whole(&mut projected), whole(&mut squared(shown).dot(&squared(projection))), cell.units());
     }
     Some(projected.mapv_into(|v| v.clamp(-clip, clip)))
 }

@@ -130,17 +130,22 @@ impl Half {
 
 impl Arithmetic for Half {
     const EXACT: bool = false;
-    fn sum(&mut self, value: f64, squares: f64, terms: usize) -> f64 {
-        // Four uniform numbers are near enough to a normal one; the sum of roundings has this deviation.
-        let normal = (0..4).map(|_| self.next() - 0.5).sum::<f64>() * 3f64.sqrt();
-        self.round(value + normal * 2f64.powi(-11) * (terms as f64 / 6.0 * squares).sqrt())
+    fn sums(&mut self, values: &mut [f64], squares: &[f32], terms: usize) {
+        for (value, squares) in values.iter_mut().zip(squares) {
+            // Four uniform numbers are near enough to a normal one; the sum of roundings has this deviation.
+            let normal = (0..4).map(|_| self.next() - 0.5).sum::<f64>() * 3f64.sqrt();
+            *value += normal * 2f64.powi(-11) * (terms as f64 / 6.0 * f64::from(*squares)).sqrt();
+        }
+        self.round(values);
     }
-    fn round(&mut self, value: f64) -> f64 {
-        let quantum = f64::exp2(value.abs().max(2f64.powi(-14)).log2().floor() - 10.0);
-        (value / quantum + self.next() - 0.5).round() * quantum
+    fn round(&mut self, values: &mut [f64]) {
+        for value in values {
+            let quantum = f64::exp2(value.abs().max(2f64.powi(-14)).log2().floor() - 10.0);
+            *value = (*value / quantum + self.next() - 0.5).round() * quantum;
+        }
     }
-    fn activate(&mut self, _: lstm::Activation, value: f64) -> f64 {
-        self.round(value)
+    fn activate(&mut self, _: lstm::Activation, values: &mut [f64]) {
+        self.round(values);
     }
 }
 
@@ -182,7 +187,7 @@ fn what_no_lane_runs_is_refused_in_words() {
         let mut cell = found::network(&case).cells()[0].clone();
         change(&mut cell);
         let error: LoadError = load(&cell, |name| checkpoint.read(name)).unwrap_err();
-        error.to_string()
+        std::error::Error::source(&error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
     };
     assert_eq!(
         refusal("cells/glstm", |c| c.activation.value = lstm::Activation::Relu),
@@ -193,5 +198,6 @@ fn what_no_lane_runs_is_refused_in_words() {
         refusal("cells/weight_norm", |c| _ = c.variables.extra.remove("norm_1")),
         "rnn/wn_lstm_cell/wn_lstm_cell is a WeightNormLSTMCell without norm_1"
     );
-    assert!(refusal("cells/indy", |c| c.units = 5).contains("kernel is [7, 20]: expected [5, 20]"));
+    let indy = refusal("cells/indy", |c| c.units = 5);
+    assert!(indy.contains("do not fit together: kernel is [7, 20]: expected [5, 20]"), "{indy}");
 }

@@ -13,7 +13,7 @@ mod normalise;
 mod tests;
 
 use lstm::{Activation, Tf1Cell, convert, oracle};
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 
 /// Unit roundoff of f32.
 pub const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
@@ -135,15 +135,14 @@ struct Sums {
 
 impl Sums {
     fn new(cell: &Tf1Cell, x: ArrayView2<f32>, h: ArrayView2<f32>) -> Sums {
-        let input = cell.input_size();
         let weights = cell.weights();
-        let (x, h) = (x.mapv(f64::from), h.mapv(f64::from));
-        let product = |x: &Array2<f64>, h: &Array2<f64>, kernel: &Array2<f64>| {
-            x.dot(&kernel.slice(s![..input, ..])) + h.dot(&kernel.slice(s![input.., ..]))
-        };
-        let value = product(&x, &h, &weights.kernel) + &weights.bias;
-        let (x, h) = (x.mapv_into(f64::abs), h.mapv_into(f64::abs));
-        let magnitude = product(&x, &h, &weights.kernel.mapv(f64::abs)) + &weights.bias.mapv(f64::abs);
+        let (from_input, recurrent) = weights.kernel.view().split_at(Axis(0), cell.input_size());
+        let value = x.mapv(f64::from).dot(&from_input) + h.mapv(f64::from).dot(&recurrent) + &weights.bias;
+        // In f32, which takes half the time. Nothing is subtracted, so little is lost, and that is added again.
+        let positive = |w: ArrayView2<f64>| w.mapv(|w| w.abs() as f32);
+        let sizes = x.mapv(f32::abs).dot(&positive(from_input)) + h.mapv(f32::abs).dot(&positive(recurrent));
+        let lost = 1.0 + 2.0 * gamma(weights.kernel.nrows() as f64 + 2.0);
+        let magnitude = sizes.mapv(|v| f64::from(v) * lost) + weights.bias.mapv(f64::abs);
         Sums { value, magnitude, factors: sum_factors(cell.kernel.nrows() + 3 + rounded(cell)) }
     }
 }

@@ -81,76 +81,117 @@ fn floor_of(member: &Trace<f64>, truth: &Trace<f64>, sequences: Range<usize>) ->
 /// Rounds every result to a neighbouring f32 value, up or down with equal chance.
 struct Stochastic<'a> {
     stream: Stream,
+    /// Blocks of the stream that were used.
     drawn: u64,
-    words: [u32; 4],
-    left: usize,
-    coins: u32,
-    coins_left: u32,
+    /// One bit of chance each.
+    coins: [u32; CHUNK],
+    coins_left: usize,
     budget: &'a ActivationBudget,
 }
 
+/// Numbers that are rounded at a time: for each there is a word of chance in eight blocks of the stream, and a bit in one
+/// word.
+const CHUNK: usize = 32;
+
 impl Stochastic<'_> {
     fn new(stream: Stream, budget: &ActivationBudget) -> Stochastic<'_> {
-        Stochastic { stream, drawn: 0, words: [0; 4], left: 0, coins: 0, coins_left: 0, budget }
+        Stochastic { stream, drawn: 0, coins: [0; CHUNK], coins_left: 0, budget }
     }
 
-    fn word(&mut self) -> u32 {
-        if self.left == 0 {
-            self.words = self.stream.words(self.drawn);
-            self.drawn += 1;
-            self.left = 4;
-        }
-        self.left -= 1;
-        self.words[self.left]
+    #[inline(always)]
+    fn words(&mut self) -> [u32; CHUNK] {
+        let words = self.stream.words_of_eight(self.drawn);
+        self.drawn += 8;
+        let mut all = [0; CHUNK];
+        all.chunks_exact_mut(8).zip(words).for_each(|(all, words)| all.copy_from_slice(&words));
+        all
     }
 
-    fn coin(&mut self) -> bool {
+    /// A coin for each number of a chunk.
+    #[inline(always)]
+    fn coins(&mut self) -> u32 {
         if self.coins_left == 0 {
-            self.coins = self.word();
-            self.coins_left = 32;
+            (self.coins, self.coins_left) = (self.words(), CHUNK);
         }
         self.coins_left -= 1;
-        let bit = self.coins & 1 == 1;
-        self.coins >>= 1;
-        bit
+        self.coins[self.coins_left]
     }
 
-    /// Nearly standard normal: the sum of the four bytes of a word, centred and scaled to variance 1.
-    fn normal(&mut self) -> f64 {
-        let sum: u32 = self.word().to_le_bytes().into_iter().map(u32::from).sum();
-        (f64::from(sum) - 510.0) / 147.8
+    /// Rounds a chunk.
+    #[inline(always)]
+    fn round_chunk(&mut self, values: &mut [f64]) {
+        let coins = self.coins();
+        values.iter_mut().enumerate().for_each(|(k, v)| *v = neighbour(*v, coins >> (k % CHUNK) & 1));
     }
+}
 
-    /// Uniform in [−1, 1).
-    fn uniform(&mut self) -> f64 {
-        f64::from(self.word() as i32) / 2f64.powi(31)
-    }
+/// Nearly standard normal: the sum of the four bytes of a word, centred and scaled to variance 1.
+#[inline(always)]
+fn normal(word: u32) -> f64 {
+    let sum = (word & 0xFF) + (word >> 8 & 0xFF) + (word >> 16 & 0xFF) + (word >> 24);
+    (f64::from(sum as i32) - 510.0) / 147.8
+}
+
+/// Uniform in [−1, 1).
+#[inline(always)]
+fn uniform(word: u32) -> f64 {
+    f64::from(word as i32) / 2f64.powi(31)
+}
+
+/// The number of f32's precision next to a value: towards zero, or with a `coin` of 1 away from it. A value that has one is
+/// left alone, and so is what f32 does not reach. Below its smallest normal number f32 is less precise than this.
+#[inline(always)]
+fn neighbour(value: f64, coin: u32) -> f64 {
+    /// Bits of an f64 that an f32 has no room for.
+    const BEYOND: u64 = (1 << 29) - 1;
+    let bits = value.to_bits();
+    let away = u64::from(coin) & u64::from(bits & BEYOND != 0);
+    let rounded = f64::from_bits((bits & !BEYOND).wrapping_add(away << 29));
+    if value.abs() <= f64::from(f32::MAX) { rounded } else { value }
 }
 
 impl Arithmetic for Stochastic<'_> {
     const EXACT: bool = false;
 
-    fn sum(&mut self, value: f64, squares: f64, terms: usize) -> f64 {
-        let deviation = UNIT_ROUNDOFF * (terms as f64 / 6.0 * squares).sqrt();
-        let error = self.normal() * deviation;
-        self.round(value + error)
+    fn sums(&mut self, values: &mut [f64], squares: &[f32], terms: usize) {
+        let deviation = UNIT_ROUNDOFF * (terms as f64 / 6.0).sqrt();
+        oracle::vectorized(
+            #[inline(always)]
+            || {
+                for (values, squares) in values.chunks_mut(CHUNK).zip(squares.chunks(CHUNK)) {
+                    let words = self.words();
+                    for ((value, squares), word) in values.iter_mut().zip(squares).zip(words) {
+                        *value += normal(word) * (deviation * f64::from(*squares).sqrt());
+                    }
+                    self.round_chunk(values);
+                }
+            },
+        );
     }
 
-    fn round(&mut self, value: f64) -> f64 {
-        let nearest = value as f32;
-        if f64::from(nearest) == value || !nearest.is_finite() {
-            return value;
-        }
-        let (below, above) =
-            if f64::from(nearest) > value { (nearest.next_down(), nearest) } else { (nearest, nearest.next_up()) };
-        f64::from(if self.coin() { above } else { below })
+    fn round(&mut self, values: &mut [f64]) {
+        oracle::vectorized(
+            #[inline(always)]
+            || values.chunks_mut(CHUNK).for_each(|values| self.round_chunk(values)),
+        );
     }
 
-    fn activate(&mut self, function: Activation, value: f64) -> f64 {
+    fn activate(&mut self, function: Activation, values: &mut [f64]) {
         // A member errs as a right implementation may: anywhere within a quarter of the budget, which is half of the
         // largest error measured over all arguments.
-        let share = self.uniform() / 4.0;
-        self.round(value + share * self.budget.at(function, value))
+        let (least, per_value) = (self.budget.at(function, 0.0) / 4.0, self.budget.at(function, 1.0) / 4.0);
+        oracle::vectorized(
+            #[inline(always)]
+            || {
+                for values in values.chunks_mut(CHUNK) {
+                    let words = self.words();
+                    for (value, word) in values.iter_mut().zip(words) {
+                        *value += uniform(word) * (per_value * value.abs()).max(least);
+                    }
+                    self.round_chunk(values);
+                }
+            },
+        );
     }
 }
 
@@ -185,14 +226,15 @@ mod tests {
     fn drawn_errors_have_mean_zero_and_the_right_size() {
         let budget = ActivationBudget::new(|_| 4.0);
         let mut a = Stochastic::new(Stream::new(3, 0), &budget);
-        let n = 100_000;
-        let normal: Vec<f64> = (0..n).map(|_| a.normal()).collect();
+        let n = 3200 * CHUNK;
+        let words: Vec<u32> = (0..n / CHUNK).flat_map(|_| a.words()).collect();
+        let normal: Vec<f64> = words.iter().map(|word| normal(*word)).collect();
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
         let squares: Vec<f64> = normal.iter().map(|v| v * v).collect();
         assert!(mean(&normal).abs() < 0.02 && (mean(&squares) - 1.0).abs() < 0.02);
-        let uniform: Vec<f64> = (0..n).map(|_| a.uniform()).collect();
+        let uniform: Vec<f64> = words.iter().map(|word| uniform(*word)).collect();
         assert!(mean(&uniform).abs() < 0.02 && uniform.iter().all(|v| (-1.0..1.0).contains(v)));
-        let heads = (0..n).filter(|_| a.coin()).count() as f64 / f64::from(n);
+        let heads = (0..n / CHUNK).map(|_| a.coins().count_ones()).sum::<u32>() as f64 / n as f64;
         assert!((heads - 0.5).abs() < 0.02);
     }
 
@@ -255,10 +297,12 @@ mod tests {
         let budget = ActivationBudget::new(|_| 4.0);
         let mut a = Stochastic::new(Stream::new(4, 0), &budget);
         // An exact multiple of 2⁻²⁰, so that rounding the sum itself adds next to nothing.
-        let (terms, squares) = (600, 1e8);
-        let errors: Vec<f64> = (0..20_000).map(|_| a.sum(1.0, squares, terms) - 1.0).collect();
+        let (terms, squares) = (600, 1e8f32);
+        let mut values = vec![1.0; 20_000];
+        a.sums(&mut values, &[squares; 20_000], terms);
+        let errors: Vec<f64> = values.into_iter().map(|v| v - 1.0).collect();
         let deviation = (errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64).sqrt();
-        let expected = UNIT_ROUNDOFF * (100.0 * squares).sqrt();
+        let expected = UNIT_ROUNDOFF * (100.0 * f64::from(squares)).sqrt();
         assert!((deviation / expected - 1.0).abs() < 0.03, "{deviation:e}, {expected:e}");
         assert!((errors.iter().sum::<f64>() / errors.len() as f64).abs() < 0.05 * expected);
         assert!(errors.iter().all(|e| f64::from((1.0 + e) as f32) == 1.0 + e), "rounded to f32");
@@ -268,7 +312,9 @@ mod tests {
     fn an_activation_is_off_by_up_to_a_quarter_of_its_budget() {
         let budget = ActivationBudget::new(|a| if a == Activation::Tanh { 4096.0 } else { f64::NAN });
         let mut a = Stochastic::new(Stream::new(4, 0), &budget);
-        let errors: Vec<f64> = (0..2000).map(|_| a.activate(Activation::Tanh, 0.5) - 0.5).collect();
+        let mut values = [0.5; 2000];
+        a.activate(Activation::Tanh, &mut values);
+        let errors = values.map(|v| v - 0.5);
         let quarter = budget.at(Activation::Tanh, 0.5) / 4.0;
         let ulp = 2f64.powi(-24);
         let (least, most) = errors.iter().fold((0.0f64, 0.0f64), |(a, b), e| (a.min(*e), b.max(*e)));
@@ -277,14 +323,20 @@ mod tests {
         assert!(errors.iter().all(|e| f64::from((0.5 + e) as f32) == 0.5 + e), "rounded to f32");
     }
 
+    fn rounded(a: &mut Stochastic<'_>, values: &[f64]) -> Vec<f64> {
+        let mut values = values.to_vec();
+        a.round(&mut values);
+        values
+    }
+
     #[test]
     fn what_f32_does_not_reach_is_left_alone() {
         let budget = ActivationBudget::new(|_| 4.0);
         let mut a = Stochastic::new(Stream::new(0, 0), &budget);
-        assert_eq!((a.round(1e300), a.round(f64::NEG_INFINITY)), (1e300, f64::NEG_INFINITY));
+        assert_eq!(rounded(&mut a, &[1e300, f64::NEG_INFINITY]), [1e300, f64::NEG_INFINITY]);
         // Nearest above and nearest below: both neighbours either way.
         for value in [0.1, -0.1, 0.3, -0.3] {
-            let seen: Vec<f64> = (0..64).map(|_| a.round(value)).collect();
+            let seen = rounded(&mut a, &[value; 64]);
             let low = seen.iter().copied().fold(f64::INFINITY, f64::min);
             let high = seen.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             assert!(low < value && value < high && (low as f32).next_up() == high as f32, "{low} {value} {high}");
@@ -302,11 +354,12 @@ mod tests {
         let budget = ActivationBudget::new(|_| 4.0);
         let mut a = Stochastic::new(Stream::new(0, 0), &budget);
         let third = 1.0 / 3.0;
-        let seen: Vec<f64> = (0..100).map(|_| a.round(third)).collect();
+        let seen = rounded(&mut a, &[third; 100]);
         let (below, above) = ((1f32 / 3.0).next_down(), 1f32 / 3.0);
         assert!(seen.iter().all(|v| *v == f64::from(below) || *v == f64::from(above)));
         assert!(seen.contains(&f64::from(below)) && seen.contains(&f64::from(above)));
-        assert_eq!(a.round(0.5), 0.5);
-        assert!(a.round(f64::NAN).is_nan());
+        assert_eq!(rounded(&mut a, &[0.5; 40]), [0.5; 40]);
+        let every_bit = f64::from_bits(u64::MAX);
+        assert!(rounded(&mut a, &[f64::NAN, every_bit, -every_bit]).iter().all(|v| v.is_nan()));
     }
 }

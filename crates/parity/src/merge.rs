@@ -49,6 +49,12 @@ pub(crate) fn share(blocks: &mut [Vec<CellReport>]) {
     }
 }
 
+/// What has been shown of each cell, with one more block.
+pub(crate) fn shown(before: &[Sensitivity], reports: &[CellReport]) -> Vec<Sensitivity> {
+    let now = reports.iter().map(|report| report.sensitivity.clone());
+    now.enumerate().map(|(cell, now)| before.get(cell).cloned().map_or(now.clone(), |b| better(b, now))).collect()
+}
+
 /// For each fault the block in which it showed most.
 fn better(a: Sensitivity, b: Sensitivity) -> Sensitivity {
     let kills = a.kills.iter().map(|kill| {

@@ -43,6 +43,14 @@ impl Sensitivity {
     pub fn missed(&self) -> impl Iterator<Item = &Kill> {
         self.kills.iter().filter(|k| k.detected == Some(false) && is_material(&k.fault))
     }
+
+    /// Whether more sequences, on which the cell's clips do this, could show nothing new: every fault that could show did,
+    /// and none could not for a clip that is reached now.
+    pub(crate) fn says_all(&self, clips: &[ClipUse]) -> bool {
+        let reached = clips.iter().any(|clip| clip.reached);
+        let unseen_clip = |k: &Kill| reached && k.fault == Fault::ClipIgnored && k.detected.is_none();
+        !self.kills.is_empty() && self.missed().next().is_none() && !self.kills.iter().any(unseen_clip)
+    }
 }
 
 /// Whether a pass must rest on having seen this fault in the outputs. Small changes of the weights themselves are seen
@@ -251,6 +259,28 @@ mod tests {
         ];
         let sensitivity = Sensitivity { kills, smallest_change: None };
         assert_eq!(sensitivity.missed().map(|k| &k.fault).collect::<Vec<_>>(), [&Fault::OneStepLate]);
+    }
+
+    #[test]
+    fn all_is_said_when_everything_that_could_show_did() {
+        let of = |kills: &[(Fault, Option<bool>)]| {
+            let kill = |(fault, detected): &(Fault, Option<bool>)| Kill {
+                fault: fault.clone(),
+                detected: *detected,
+                margin: 0.0,
+                why: None,
+            };
+            Sensitivity { kills: kills.iter().map(kill).collect(), smallest_change: None }
+        };
+        let clip = |reached| ClipUse { what: crate::Clipped::State, limit: 1.0, largest: 0.5, reached };
+        let seen = (Fault::BiasMissing, Some(true));
+        let small = (Fault::PrecisionReduced(fault::Precision::Float16), Some(false));
+        assert!(of(&[seen.clone(), small, (Fault::StateSwapped, None)]).says_all(&[]));
+        assert!(!of(&[seen.clone(), (Fault::StateSwapped, Some(false))]).says_all(&[]));
+        assert!(!of(&[]).says_all(&[]), "nothing was tried");
+        let unseen = of(&[seen.clone(), (Fault::ClipIgnored, None)]);
+        assert!(unseen.says_all(&[clip(false)]) && !unseen.says_all(&[clip(false), clip(true)]));
+        assert!(of(&[seen, (Fault::ClipIgnored, Some(true))]).says_all(&[clip(true)]));
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::lane::LaneError;
 use crate::merge;
 use crate::random::Stream;
 use crate::screen::Screen;
+use crate::sensitivity::Sensitivity;
 use crate::verdict::{Reason, Verdict, conclude_on_device};
-use crate::verify::{CellReport, Lanes, Subject, verify};
+use crate::verify::{CellReport, Lanes, Subject, verify_more};
 
 /// The first sequences are judged, as a run of the default size would.
 const FIRST: usize = 64;
@@ -30,9 +31,10 @@ pub const ALL_JUDGED: usize = FIRST + SAMPLE + FURTHEST;
 /// The stream that the sample is drawn from.
 const STREAM: u32 = 1 << 26;
 
-/// Of the memory allowed, the share for what is screened or judged at a time: the rest is for the program, the driver,
-/// and what allocators keep.
-const SHARE: u64 = 4;
+/// Of the memory allowed, the shares for what is screened and for what is judged at a time: the rest is for the program,
+/// the driver, and what allocators keep. What is screened may lie on the device too.
+const SCREENED: u64 = 4;
+const JUDGED: u64 = 2;
 
 /// Chunks are no larger, so that progress shows.
 const LARGEST_CHUNK: usize = 1 << 15;
@@ -42,9 +44,9 @@ pub fn judged_bytes_per_sequence(subject: &Subject<'_>, spec: InputSpec) -> u64 
     let cells = subject.truth.cells();
     let input = cells.first().map_or(0, |c| c.input_size()) as u64;
     // Truth and the lanes' traces of h, c and four gates, free and one step at a time: 200 bytes were measured for each
-    // unit and step, and half as many more are allowed for.
+    // unit and step, and a quarter more are allowed for.
     let of_cell =
-        |cell: &&lstm::Tf1Cell| 300 * cell.units().max(cell.recurrent_size()) as u64 + 40 * cell.input_size() as u64;
+        |cell: &&lstm::Tf1Cell| 250 * cell.units().max(cell.recurrent_size()) as u64 + 40 * cell.input_size() as u64;
     let per_step = 40 * input + cells.iter().map(of_cell).sum::<u64>();
     per_step.saturating_mul(spec.timesteps as u64)
 }
@@ -112,7 +114,7 @@ impl Streaming<'_> {
     fn screen(&self, progress: &dyn Fn(usize, &str)) -> Result<Vec<Vec<StepApart>>, String> {
         let Subject { truth, candidate, .. } = self.subject;
         let bytes = self.screen.bytes_per_sequence(truth, candidate, self.spec);
-        let mut chunk = self.at_a_time(bytes).min(LARGEST_CHUNK);
+        let mut chunk = self.at_a_time(SCREENED, bytes).min(LARGEST_CHUNK);
         let cells = truth.cells().len();
         let mut all = vec![vec![StepApart::default(); self.spec.timesteps]; cells];
         let mut first = 0;
@@ -141,8 +143,8 @@ impl Streaming<'_> {
         Ok(all)
     }
 
-    fn at_a_time(&self, bytes_per_sequence: u64) -> usize {
-        usize::try_from(self.memory / SHARE / bytes_per_sequence.max(1)).unwrap_or(usize::MAX).max(1)
+    fn at_a_time(&self, share: u64, bytes_per_sequence: u64) -> usize {
+        usize::try_from(self.memory / share / bytes_per_sequence.max(1)).unwrap_or(usize::MAX).max(1)
     }
 
     /// Values of h and c that all sequences have, by cell.
@@ -175,14 +177,17 @@ impl Streaming<'_> {
 
     /// The whole judgement of these sequences, block by block.
     fn judge(&self, sequences: &[usize], streamed: &mut Streamed, progress: &dyn Fn(usize, &str)) {
-        let at_a_time = self.at_a_time(judged_bytes_per_sequence(self.subject, self.spec)).min(FIRST);
+        let at_a_time = self.at_a_time(JUDGED, judged_bytes_per_sequence(self.subject, self.spec)).min(FIRST);
+        let mut shown: Vec<Sensitivity> =
+            streamed.blocks.first().into_iter().flatten().map(|cell| cell.sensitivity.clone()).collect();
         for block in sequences.chunks(at_a_time) {
             let batch = inputs::draw_some(self.spec, block, self.subject.truth);
             let done = self.spec.sequences;
             let tick = |_: usize| progress(done, "judging");
-            let mut reports = verify(self.subject, self.lanes, &batch, self.spec.seed, self.budget, &tick);
+            let mut reports = verify_more(self.subject, self.lanes, &batch, self.spec.seed, self.budget, &shown, &tick);
             merge::renumber(&mut reports, block);
             streamed.judged += block.len();
+            shown = merge::shown(&shown, &reports);
             streamed.blocks.push(reports);
         }
         merge::share(&mut streamed.blocks);

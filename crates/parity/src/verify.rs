@@ -122,6 +122,19 @@ pub fn verify(
     budget: &ActivationBudget,
     progress: &dyn Fn(usize),
 ) -> Vec<CellReport> {
+    verify_more(subject, lanes, batch, seed, budget, &[], progress)
+}
+
+/// [`verify`] of more of the same sequences: what others have shown of each cell is not tried again where it says all.
+pub(crate) fn verify_more(
+    subject: &Subject<'_>,
+    lanes: Lanes<'_>,
+    batch: &Batch,
+    seed: u64,
+    budget: &ActivationBudget,
+    shown: &[Sensitivity],
+    progress: &dyn Fn(usize),
+) -> Vec<CellReport> {
     // Lanes run here, one after the other: a device is not shared between threads. What is f64 runs beside them.
     let (truth, floor, clips, tf1, keras) = std::thread::scope(|scope| {
         let exact = scope.spawn(|| {
@@ -196,14 +209,17 @@ pub fn verify(
             .map(|(t, (carried, (tf1_local, keras_local)))| StepReport { t, carried, tf1_local, keras_local })
             .collect();
         progress(stages(index) + 1);
-        let others: Vec<(Fault, &KerasCell)> =
-            sensitivity::mistaken_for(index, &subject.truth.placed_cells(), &expected);
-        let truth_of = |some: &Points| match projected {
-            Some(_) => some.truth_unprojected(cell, budget),
-            None => some.truth(cell, budget),
+        let tried = || {
+            let others: Vec<(Fault, &KerasCell)> =
+                sensitivity::mistaken_for(index, &subject.truth.placed_cells(), &expected);
+            let truth_of = |some: &Points| match projected {
+                Some(_) => some.truth_unprojected(cell, budget),
+                None => some.truth(cell, budget),
+            };
+            sensitivity::measure((cell, &clips[index]), place, &others, lanes.keras, keras_points, &truth_of)
         };
-        let sensitivity =
-            sensitivity::measure((cell, &clips[index]), place, &others, lanes.keras, keras_points, &truth_of);
+        let sensitivity = shown.get(index).filter(|shown| shown.says_all(&clips[index])).cloned();
+        let sensitivity = sensitivity.unwrap_or_else(tried);
         progress(stages(index + 1));
         reports.push(CellReport {
             name: subject.names[index].clone(),

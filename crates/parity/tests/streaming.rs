@@ -227,7 +227,7 @@ impl Lane<KerasCell> for Noting {
 fn batches_shrink_with_the_memory_and_the_result_stays() {
     let (full, ..) = run(&Plain);
     let lane = Noting(Mutex::new(0));
-    let streamed = run_with(&lane, None, SPEC, 4 << 20);
+    let streamed = run_with(&lane, None, SPEC, 2 << 20);
     assert!(*lane.0.lock().unwrap() < 300, "{:?}", lane.0);
     assert_eq!(streamed.conclude(&[]).0, Verdict::Pass);
     assert_eq!(streamed.screened, full.screened);

@@ -1,6 +1,8 @@
 //! Layer normalisation: `gamma ⊙ (v − mean) / √(variance + epsilon) + beta` over the units of each row.
 
-use ndarray::{Array1, ArrayViewMut1};
+use std::slice;
+
+use ndarray::Array1;
 
 use super::Arithmetic;
 
@@ -11,17 +13,16 @@ use super::Arithmetic;
 /// common use that errs more.
 ///
 /// Source: `layer_norm` in `tensorflow/contrib/layers/python/layers/layers.py` (1.15), `tensorflow/python/ops/nn_impl.py`.
-pub(super) fn normalise<A: Arithmetic>(
-    mut row: ArrayViewMut1<'_, f64>,
-    [gamma, beta]: &[Array1<f64>; 2],
-    epsilon: f64,
-    a: &mut A,
-) {
+pub(super) fn normalise<A: Arithmetic>(row: &mut [f64], [gamma, beta]: &[Array1<f64>; 2], epsilon: f64, a: &mut A) {
     let n = row.len() as f64;
-    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
-    let mut mean = row.sum() / n;
+    let sum = |mut value: f64, terms: &mut dyn Iterator<Item = f64>, count: usize, a: &mut A| {
+        let squares = terms.map(|v| v * v).sum::<f64>() as f32;
+        a.sums(slice::from_mut(&mut value), &[squares], count);
+        value
+    };
+    let mut mean = row.iter().sum::<f64>() / n;
     if !A::EXACT {
-        mean = a.sum(mean, squares(&mut row.iter().map(|v| v / n)), row.len() + 1);
+        mean = sum(mean, &mut row.iter().map(|v| v / n), row.len() + 1, a);
     }
     let mut variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
     if A::EXACT {
@@ -31,14 +32,18 @@ pub(super) fn normalise<A: Arithmetic>(
         }
         return;
     }
-    variance = a.sum(variance, squares(&mut row.iter().map(|v| (v - mean).powi(2) / n)), row.len() + 3);
-    let root = a.round(root_of(variance + epsilon));
+    variance = sum(variance, &mut row.iter().map(|v| (v - mean).powi(2) / n), row.len() + 3, a);
+    let mut round = |mut value: f64| {
+        a.round(slice::from_mut(&mut value));
+        value
+    };
+    let root = round(root_of(variance + epsilon));
     for (unit, v) in row.iter_mut().enumerate() {
-        let scale = a.round(gamma[unit] / root);
-        let shift = a.round(mean * scale);
-        let shift = a.round(beta[unit] - shift);
-        let scaled = a.round(*v * scale);
-        *v = a.round(scaled + shift);
+        let scale = round(gamma[unit] / root);
+        let shift = round(mean * scale);
+        let shift = round(beta[unit] - shift);
+        let scaled = round(*v * scale);
+        *v = round(scaled + shift);
     }
 }
 
@@ -58,8 +63,8 @@ mod tests {
     #[test]
     fn a_row_by_hand() {
         // Mean 2, variance 2/3.
-        let mut row = array![1.0, 2.0, 3.0];
-        normalise(row.view_mut(), &[array![1.0, 5.0, 2.0], array![0.0, 0.5, -1.0]], 0.0, &mut Exact);
+        let mut row = [1.0, 2.0, 3.0];
+        normalise(&mut row, &[array![1.0, 5.0, 2.0], array![0.0, 0.5, -1.0]], 0.0, &mut Exact);
         let root = (2.0f64 / 3.0).sqrt();
         for (found, expected) in row.iter().zip([-1.0 / root, 0.5, 2.0 / root - 1.0]) {
             assert_abs_diff_eq!(*found, expected, epsilon = 1e-15);
@@ -68,11 +73,11 @@ mod tests {
 
     #[test]
     fn a_constant_row_gives_beta_and_not_nan() {
-        let mut row = array![7.0, 7.0];
-        normalise(row.view_mut(), &[array![3.0, 3.0], array![0.25, -0.25]], 1e-12, &mut Exact);
-        assert_eq!(row, array![0.25, -0.25]);
-        let mut lost = array![f64::NAN, 1.0];
-        normalise(lost.view_mut(), &[array![1.0, 1.0], array![0.0, 0.0]], 1e-12, &mut Exact);
+        let mut row = [7.0, 7.0];
+        normalise(&mut row, &[array![3.0, 3.0], array![0.25, -0.25]], 1e-12, &mut Exact);
+        assert_eq!(row, [0.25, -0.25]);
+        let mut lost = [f64::NAN, 1.0];
+        normalise(&mut lost, &[array![1.0, 1.0], array![0.0, 0.0]], 1e-12, &mut Exact);
         assert!(lost.iter().all(|v| v.is_nan()), "the mean sees every unit");
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::random::Stream;
 use lstm::{LayerNorm, Norm, Peepholes};
-use ndarray::{Array1, Axis, array, concatenate};
+use ndarray::{Array, Array1, Axis, Dimension, array, concatenate, s};
 
 fn random_cell(input: usize, units: usize, scale: f32, seed: u64) -> Tf1Cell {
     let w = Stream::new(seed, 10);
@@ -137,16 +137,47 @@ fn a_row_gives_the_same_bits_alone() {
 }
 
 /// Two units with everything a cell can have, of which a test takes away what it does without.
+/// Of so few digits that sums of a few products are exact in f32, as magnitudes are added there.
+fn short<D: Dimension>(values: Array<f32, D>) -> Array<f32, D> {
+    values.mapv(|v| (v * 64.0).round() / 64.0)
+}
+
+/// What magnitudes of products with so many rows of weights are raised by.
+fn raised(rows: usize) -> f64 {
+    let mu = (rows + 2) as f64 * 2f64.powi(-24);
+    1.0 + 2.0 * mu / (1.0 - mu)
+}
+
 fn full_cell() -> Tf1Cell {
-    let kernel = array![[0.5, -0.7, 0.9, 1.1, -0.4, 0.6, 0.8, -0.3], [-0.2, 0.3, 0.7, -0.5, 0.9, -1.2, 0.1, 0.4]];
+    let kernel =
+        short(array![[0.5, -0.7, 0.9, 1.1, -0.4, 0.6, 0.8, -0.3], [-0.2, 0.3, 0.7, -0.5, 0.9, -1.2, 0.1, 0.4]]);
     let bias = array![0.1, -0.2, 0.3, 0.15, -0.25, 0.35, 0.05, -0.45];
     let mut cell = Tf1Cell::new(kernel.slice(s![.., ..4]).to_owned(), bias.slice(s![..4]).to_owned()).unwrap();
     (cell.kernel, cell.bias) = (kernel, bias);
-    cell.projection = Some(array![[0.7], [-1.3]]);
+    cell.projection = Some(short(array![[0.7], [-1.3]]));
     cell.forget_bias = -0.75;
     cell.peepholes = Some(Peepholes { input: array![0.3, -0.6], forget: array![-0.8, 0.2], output: array![0.4, -0.9] });
     cell.check().unwrap();
     cell
+}
+
+/// Magnitudes are added in f32, and raised by so much that they are never too small for it, and hardly too large.
+#[test]
+fn magnitudes_are_no_smaller_than_they_are() {
+    for (seed, scale) in [(0, 0.01), (1, 1.0), (2, 40.0)] {
+        let cell = random_cell(150, 40, scale, seed);
+        let draw = Stream::new(seed, 7);
+        let of = |width: usize, from: usize| {
+            Array2::from_shape_fn((20, width), |(r, c)| draw.normal((from + r * width + c) as u64))
+        };
+        let (x, h) = (of(150, 0), of(40, 10_000));
+        let found = Sums::new(&cell, x.view(), h.view()).magnitude;
+        let size = |a: &Array2<f32>| a.mapv(|v| f64::from(v).abs());
+        let read = concatenate![Axis(1), size(&x), size(&h)];
+        let exact = read.dot(&size(&cell.kernel)) + &cell.bias.mapv(|b| f64::from(b).abs());
+        let shares = &found / &exact;
+        assert!(shares.iter().all(|share| (1.0..1.0 + 1e-4).contains(share)), "{shares}");
+    }
 }
 
 /// The bound written down once more from the formulas at the head of this file, for one unit of a cell with two
@@ -174,7 +205,8 @@ fn by_hand(
             more[1],
         ];
         let z: f64 = terms.iter().sum();
-        let dz = factor * terms.iter().map(|t| t.abs()).sum::<f64>() + carried;
+        let sizes = terms.map(f64::abs);
+        let dz = factor * (raised(2) * (sizes[0] + sizes[1]) + sizes[2..].iter().sum::<f64>()) + carried;
         if tanh { tanh_of(z, dz, phi_ulp) } else { sigmoid_of(z, dz, sigma_ulp) }
     };
     fn tanh_of(z: f64, dz: f64, ulp: f64) -> [f64; 2] {
@@ -221,7 +253,8 @@ fn the_bound_is_the_sum_of_its_terms() {
     for (cell, name, more) in
         [(full, "full", 0.0), (plain, "plain", 0.0), (clipped, "clipped", 0.0), (rounded, "rounded", 1.0)]
     {
-        let (x, h, c) = (array![[0.8], [-1.7]], array![[-0.6], [0.3]], array![[1.4, -0.9], [-0.5, 2.0]]);
+        let (x, h) = (short(array![[0.8], [-1.7]]), short(array![[-0.6], [0.3]]));
+        let c = array![[1.4, -0.9], [-0.5, 2.0]];
         let found = local(&cell, x.view(), h.view(), c.view(), &budget);
         for row in 0..2 {
             // Two products, the bias, and three more roundings: five.
@@ -242,7 +275,7 @@ fn the_bound_is_the_sum_of_its_terms() {
                     near(pick(&found.c)[[row, unit]], parts[4][1], name);
                 }
                 // The projection is a sum of two products, of factors that are off.
-                let (weights, [a, b]) = ([0.7f32, -1.3].map(f64::from), units.map(|parts| parts[5]));
+                let (weights, [a, b]) = ([0.703125, -1.296875], units.map(|parts| parts[5]));
                 let value = weights[0] * a[0] + weights[1] * b[0];
                 let size = (weights[0] * a[0]).abs() + (weights[1] * b[0]).abs();
                 let factor = factor_of(3.0 + more, worst);
@@ -260,15 +293,15 @@ fn the_bound_is_the_sum_of_its_terms() {
 fn normalised_sums_go_on_as_any_other() {
     let norm = |seed: f32| Norm { gamma: array![0.8 + seed, -1.1], beta: array![0.3, 0.2 * seed] };
     let plain = Tf1Cell { projection: None, ..full_cell() };
-    let wide = array![
+    let wide = short(array![
         [0.5, -0.7, 0.9, 1.1, -0.4, 0.6, 0.8, -0.3],
         [-0.2, 0.3, 0.7, -0.5, 0.9, -1.2, 0.1, 0.4],
         [0.3, 0.1, -0.6, 0.2, 0.7, -0.9, 0.5, 1.3]
-    ];
+    ]);
     let layer_norm = LayerNorm { gates: [norm(0.1), norm(0.2), norm(0.3), norm(0.4)], state: norm(0.5), epsilon: 1e-2 };
     let cell = Tf1Cell { kernel: wide, layer_norm: Some(layer_norm), cell_clip: None, ..plain };
     cell.check().unwrap();
-    let (x, h, c) = (array![[0.8]], array![[-0.6, 0.9]], array![[1.4, -0.9]]);
+    let (x, h, c) = (short(array![[0.8]]), short(array![[-0.6, 0.9]]), array![[1.4, -0.9]]);
     let (sigma_ulp, phi_ulp) = (3.0, 5.0);
     let budget = ActivationBudget::new(|a| if a == Activation::Sigmoid { sigma_ulp } else { phi_ulp });
     let found = local(&cell, x.view(), h.view(), c.view(), &budget);
@@ -277,14 +310,14 @@ fn normalised_sums_go_on_as_any_other() {
     let peepholes = cell.weights().peepholes.clone().unwrap();
     let near = |a: f64, b: f64, what: &str| assert!((a - b).abs() <= 1e-12 * b.abs(), "{what}: {a:e}, by hand {b:e}");
     for (worst, factor) in [(0, 6.0 * 6f64.sqrt() * u), (1, 6.0 * u / (1.0 - 6.0 * u))] {
-        let seen = [0.8f32, -0.6, 0.9].map(f64::from);
+        let seen = [x[[0, 0]], h[[0, 0]], h[[0, 1]]].map(f64::from);
         let sums = |block: usize| {
             let mut row: Vec<Inexact> = (0..2)
                 .map(|unit| {
                     let k = 2 * block + unit;
                     let terms = [0, 1, 2].map(|r| seen[r] * f64::from(cell.kernel[[r, k]]));
                     let bias = f64::from(cell.bias[k]);
-                    let size = terms.iter().map(|t| t.abs()).sum::<f64>() + bias.abs();
+                    let size = raised(3) * terms.iter().map(|t| t.abs()).sum::<f64>() + bias.abs();
                     Inexact { value: terms.iter().sum::<f64>() + bias, error: [factor * size; 2] }
                 })
                 .collect();
@@ -346,8 +379,8 @@ fn normalised_sums_go_on_as_any_other() {
 fn unprojected_the_truth_stays_that_of_the_cell() {
     let plain = Tf1Cell { peepholes: None, ..full_cell() };
     let budget = ActivationBudget::new(|_| 2.0);
-    let (x, c) = (array![[0.8], [-1.7]], array![[1.4, -0.9], [-0.5, 2.0]]);
-    let output = array![[0.6, -0.5], [0.125, 0.75]];
+    let (x, c) = (short(array![[0.8], [-1.7]]), array![[1.4, -0.9], [-0.5, 2.0]]);
+    let output = short(array![[0.6, -0.5], [0.125, 0.75]]);
     let u = 2f64.powi(-24);
     for clip in [None, Some(0.25)] {
         let cell = Tf1Cell { projection_clip: clip, ..plain.clone() };
@@ -369,7 +402,8 @@ fn unprojected_the_truth_stays_that_of_the_cell() {
             for unit in 0..2 {
                 let exact = flat.weights();
                 let k = 2 + unit;
-                let size = (0..3).map(|r| (seen[r] * exact.kernel[[r, k]]).abs()).sum::<f64>() + exact.bias[k].abs();
+                let size = (0..3).map(|r| (seen[r] * exact.kernel[[r, k]]).abs()).sum::<f64>();
+                let size = raised(3) * size + exact.bias[k].abs();
                 let v = found.gates.value[[row, k]];
                 let error = through(Activation::Tanh, v, factor * size) + budget.at(Activation::Tanh, v);
                 let of = if worst == 1 { &found.gates.worst } else { &found.gates.bound };

@@ -41,9 +41,15 @@ fn of_both(cell: &Tf1Cell, projection: Option<&Array2<f32>>, points: &Points, tr
         let change = 1.0 / (effect * f64::from(weight).abs());
         if change <= 1.0 { changes.push(change) } else { invisible += usize::from(weight != 0.0) }
     };
-    for ((r, column), weight) in cell.kernel.indexed_iter() {
-        let read = |row: usize| if r < input { points.x[[row, r]] } else { points.h[[row, r - input]] };
-        weigh(*weight, largest(&|row| f64::from(read(row)).abs() * effects.of_sums[[row, column]]));
+    // Row by row of the kernel, so that what its weights act through is read in the order in which it lies.
+    let mut largest_of_row = vec![0.0f64; 4 * units];
+    for (r, weights) in cell.kernel.outer_iter().enumerate() {
+        largest_of_row.fill(0.0);
+        for (row, of_sums) in effects.of_sums.outer_iter().enumerate() {
+            let read = f64::from(if r < input { points.x[[row, r]] } else { points.h[[row, r - input]] }).abs();
+            largest_of_row.iter_mut().zip(of_sums).for_each(|(most, effect)| *most = most.max(read * effect));
+        }
+        weights.iter().zip(&largest_of_row).for_each(|(weight, effect)| weigh(*weight, *effect));
     }
     for (column, bias) in cell.bias.iter().enumerate() {
         let in_forget_gate = column / units == gate_order::position(TF1, Gate::Forget);
