@@ -10,10 +10,12 @@ mod parts;
 mod step;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array, Array2, Array3, Axis, Dimension, concatenate, s};
+use ndarray::{
+    Array, Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayViewMut2, Axis, Dimension, LinalgScalar, concatenate, s,
+};
 
 use crate::{Activation, Batch, CellTrace, ExactWeights, Merge, Network, State, Tf1Cell, Trace};
-pub use elementary::vectorized;
+pub use elementary::{apply, vectorized};
 use normalise::normalise;
 pub use parts::{map_parts, run_in_parts};
 use step::Step;
@@ -161,57 +163,82 @@ fn sequence<A: Arithmetic>(
     assert_eq!(input, cell.input_size(), "the input is as wide as the cell expects");
     let units = cell.units();
     let weights = weights(cell, arithmetic);
-    let (kernel, bias) = (&weights.kernel, &weights.bias);
-
-    // The input's share of every step in one product: exact enough in f64, and far faster than step by step.
-    let flat = x.to_shape((sequences * timesteps, input)).expect("a view of the same elements");
-    let by_step =
-        |a: Array2<f64>| a.into_shape_with_order((sequences, timesteps, 4 * units)).expect("the same elements by step");
-    let from_input = by_step(flat.dot(&kernel.slice(s![..input, ..])) + bias);
-    let recurrent = kernel.slice(s![input.., ..]);
-    // In f32, which takes half the time: they say how large roundings are, to which a millionth is nothing.
-    let squares = (!A::EXACT).then(|| {
-        let kernel = kernel.map(square);
-        let from_input = flat.map(square).dot(&kernel.slice(s![..input, ..])) + &bias.map(square);
-        let by_step = from_input.into_shape_with_order((sequences, timesteps, 4 * units));
-        (by_step.expect("the same elements by step"), kernel.slice(s![input.., ..]).to_owned())
-    });
+    // Squares in f32, which take half the time: they say how large roundings are, to which a millionth is nothing.
+    let squared_weights = (!A::EXACT).then(|| (weights.kernel.map(square), weights.bias.map(square)));
+    let squared = squared_weights.as_ref().map(|(kernel, bias)| Sums::new(kernel, bias, input));
+    let exact = Sums::new(&weights.kernel, &weights.bias, input);
 
     let mut h = initial.h.mapv(f64::from);
     let mut c = initial.c.mapv(f64::from);
     let empty = |width: usize| Array3::zeros((sequences, timesteps, width));
-    let mut trace = CellTrace { h: empty(cell.recurrent_size()), c: empty(units), gates: Some(empty(4 * units)) };
-    // Memory that every step uses again.
-    let mut z = Array2::zeros((sequences, 4 * units));
-    let [mut squares_of_h, mut squares_of_z] =
-        [h.ncols(), 4 * units].map(|width| Array2::<f32>::zeros(if A::EXACT { (0, 0) } else { (sequences, width) }));
+    // Of rounded runs only the states are compared.
+    let gates = A::EXACT.then(|| empty(4 * units));
+    let mut trace = CellTrace { h: empty(cell.recurrent_size()), c: empty(units), gates };
     let mut next = Step::new(sequences, units);
-    for position in 0..timesteps {
-        let t = if backward { timesteps - 1 - position } else { position };
-        z.assign(&from_input.index_axis(Axis(1), t));
-        general_mat_mul(1.0, &h, &recurrent, 1.0, &mut z);
-        if let Some((from_input, recurrent)) = &squares {
-            squares_of_h.zip_mut_with(&h, |into, v| *into = square(v));
-            squares_of_z.assign(&from_input.index_axis(Axis(1), t));
-            general_mat_mul(1.0, &squares_of_h, recurrent, 1.0, &mut squares_of_z);
-            arithmetic.sums(whole(&mut z), whole(&mut squares_of_z), cell.kernel.nrows() + 2);
-        }
-        next.take(cell, &weights, &mut z, &c, arithmetic);
-        let projected = project(cell, &weights, &next.shown, arithmetic);
-        let output = projected.as_ref().unwrap_or(&next.shown);
-        for sequence in (0..sequences).filter(|n| batch.is_valid(*n, t)) {
-            // A backward cell meets the padding first, so freezing the state there makes it start at the last valid
-            // step, as `reverse_sequence` does.
-            h.row_mut(sequence).assign(&output.row(sequence));
-            c.row_mut(sequence).assign(&next.c.row(sequence));
-            trace.h.slice_mut(s![sequence, t, ..]).assign(&output.row(sequence));
-            trace.c.slice_mut(s![sequence, t, ..]).assign(&next.c.row(sequence));
-            if let Some(gates) = &mut trace.gates {
-                gates.slice_mut(s![sequence, t, ..]).assign(&next.gates.row(sequence));
+    let steps_at_once = (ROWS_AT_ONCE / sequences.max(1)).max(1);
+    for first in (0..timesteps).step_by(steps_at_once) {
+        let steps: Vec<usize> = (first..timesteps.min(first + steps_at_once))
+            .map(|position| if backward { timesteps - 1 - position } else { position })
+            .collect();
+        // Step after step, each with a row per sequence.
+        let read = steps.iter().flat_map(|t| x.index_axis(Axis(1), *t).into_iter().copied()).collect();
+        let read = Array2::from_shape_vec((steps.len() * sequences, input), read).expect("a row for each");
+        let mut sums = exact.of_input(&read);
+        let mut squares = squared.as_ref().map(|squared| squared.of_input(&read.map(square)));
+        for (k, t) in steps.into_iter().enumerate() {
+            let rows = s![k * sequences..(k + 1) * sequences, ..];
+            let mut z = sums.slice_mut(rows);
+            exact.add_recurrent(&h, &mut z);
+            if let Some((squared, squares)) = squared.as_ref().zip(squares.as_mut()) {
+                let mut squares = squares.slice_mut(rows);
+                squared.add_recurrent(&h.map(square), &mut squares);
+                let whole = "whole rows lie in one piece";
+                let (z, squares) = (z.as_slice_mut().expect(whole), squares.as_slice().expect(whole));
+                arithmetic.sums(z, squares, cell.kernel.nrows() + 2);
+            }
+            next.take(cell, &weights, &mut z, &c, arithmetic);
+            let projected = project(cell, &weights, &next.shown, arithmetic);
+            let output = projected.as_ref().unwrap_or(&next.shown);
+            for sequence in (0..sequences).filter(|n| batch.is_valid(*n, t)) {
+                // A backward cell meets the padding first, so freezing the state there makes it start at the last valid
+                // step, as `reverse_sequence` does.
+                h.row_mut(sequence).assign(&output.row(sequence));
+                c.row_mut(sequence).assign(&next.c.row(sequence));
+                trace.h.slice_mut(s![sequence, t, ..]).assign(&output.row(sequence));
+                trace.c.slice_mut(s![sequence, t, ..]).assign(&next.c.row(sequence));
+                if let Some(gates) = &mut trace.gates {
+                    gates.slice_mut(s![sequence, t, ..]).assign(&next.gates.row(sequence));
+                }
             }
         }
     }
     trace
+}
+
+/// Rows of an input that are multiplied at once: exact enough in f64, far faster than step by step, and few enough for the
+/// products to stay in the processor's cache.
+const ROWS_AT_ONCE: usize = 512;
+
+/// What makes the sums before the gates: the weights, or their squares.
+struct Sums<'a, T> {
+    from_input: ArrayView2<'a, T>,
+    recurrent: ArrayView2<'a, T>,
+    bias: ArrayView1<'a, T>,
+}
+
+impl<'a, T: LinalgScalar> Sums<'a, T> {
+    fn new(kernel: &'a Array2<T>, bias: &'a Array1<T>, input: usize) -> Sums<'a, T> {
+        let (from_input, recurrent) = kernel.view().split_at(Axis(0), input);
+        Sums { from_input, recurrent, bias: bias.view() }
+    }
+
+    fn of_input(&self, rows: &Array2<T>) -> Array2<T> {
+        rows.dot(&self.from_input) + self.bias
+    }
+
+    fn add_recurrent(&self, h: &Array2<T>, sums: &mut ArrayViewMut2<'_, T>) {
+        general_mat_mul(T::one(), h, &self.recurrent, T::one(), sums);
+    }
 }
 
 fn square(value: &f64) -> f32 {
@@ -292,7 +319,7 @@ pub fn activation(activation: Activation, x: f64) -> f64 {
 mod tests {
     use super::*;
     use approx::assert_abs_diff_eq;
-    use ndarray::{Array1, array};
+    use ndarray::array;
 
     fn one_unit() -> Tf1Cell {
         let kernel = array![[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]];

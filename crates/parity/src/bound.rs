@@ -9,11 +9,13 @@
 //! normalisation does is derived in `bound/normalise.rs`.
 
 mod normalise;
+mod step;
 #[cfg(test)]
 mod tests;
 
-use lstm::{Activation, Tf1Cell, convert, oracle};
+use lstm::{Activation, Tf1Cell, convert};
 use ndarray::{Array2, ArrayView2, Axis, s};
+use step::one_step;
 
 /// Unit roundoff of f32.
 pub const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
@@ -64,14 +66,6 @@ impl Bounded {
     fn zeros(rows: usize, columns: usize) -> Bounded {
         let zeros = || Array2::zeros((rows, columns));
         Bounded { value: zeros(), bound: zeros(), worst: zeros() }
-    }
-
-    fn set(&mut self, at: [usize; 2], Inexact { value, error }: Inexact) {
-        // Where errors were infinite, products with zero are not a number: nothing is guaranteed there.
-        let [bound, worst] = error.map(|e| if e.is_nan() { f64::INFINITY } else { e });
-        self.value[at] = value;
-        self.bound[at] = bound;
-        self.worst[at] = worst;
     }
 }
 
@@ -147,87 +141,6 @@ impl Sums {
     }
 }
 
-/// One step up to the output of the units, `[rows, units]`, which a projection follows.
-fn one_step(cell: &Tf1Cell, sums: Sums, c: ArrayView2<f32>, budget: &ActivationBudget) -> LocalTruth {
-    let units = cell.units();
-    let weights = cell.weights();
-    let Sums { value: z, magnitude, factors } = sums;
-    let c = c.mapv(f64::from);
-    let rows = z.nrows();
-    let mut m = Bounded::zeros(rows, units);
-    let mut state = Bounded::zeros(rows, units);
-    let mut gates = Bounded::zeros(rows, 4 * units);
-    let peephole = |which: usize, unit: usize| weights.peepholes.as_ref().map_or(0.0, |p| p[which][unit]);
-    let norm = |values: &mut [Inexact], which: usize| {
-        if let (Some(norms), Some(norm)) = (&weights.layer_norm, &cell.layer_norm) {
-            normalise::normalise(values, &norms[which], norm.epsilon);
-        }
-    };
-    let clip = cell.cell_clip.map_or(f64::INFINITY, f64::from);
-    let forget_bias = f64::from(cell.forget_bias);
-    let rho = cell.recurrent_activation;
-    for row in 0..rows {
-        let mut sums = [0, 1, 2, 3].map(|block| {
-            let column = |unit: usize| [row, block * units + unit];
-            let of = |at: [usize; 2]| Inexact { value: z[at], error: factors.map(|f| f * magnitude[at]) };
-            let mut sums: Vec<Inexact> = (0..units).map(|unit| of(column(unit))).collect();
-            norm(&mut sums, block);
-            sums
-        });
-        // What is added to a sum: a term of it like any other, unless the sum was normalised before.
-        let normalised = cell.layer_norm.is_some();
-        let add = |sum: &mut Inexact, terms: [f64; 2]| {
-            let size = terms[0].abs() + terms[1].abs();
-            for (error, factor) in sum.error.iter_mut().zip(factors) {
-                *error +=
-                    if normalised { 4.04 * UNIT_ROUNDOFF * (sum.value.abs() + *error + size) } else { factor * size };
-            }
-            sum.value += terms[0];
-            sum.value += terms[1];
-        };
-        let mut new: Vec<Inexact> = (0..units)
-            .map(|unit| {
-                let old = c[[row, unit]];
-                add(&mut sums[0][unit], [peephole(0, unit) * old, 0.0]);
-                add(&mut sums[2][unit], [peephole(1, unit) * old, forget_bias]);
-                let [i, j, f] = [(0, rho), (1, cell.activation), (2, rho)]
-                    .map(|(block, function)| activated(function, sums[block][unit], budget));
-                for (block, gate) in [i, j, f].into_iter().enumerate() {
-                    gates.set([row, block * units + unit], gate);
-                }
-                let error = [0, 1].map(|k| {
-                    let (di, dj, df) = (i.error[k], j.error[k], f.error[k]);
-                    let (i, j, f) = (i.value, j.value, f.value);
-                    let products = (f * old).abs() + (i * j).abs() + di * j.abs() + df * old.abs();
-                    df * old.abs() + di * j.abs() + i * dj + di * dj + 2.0 * UNIT_ROUNDOFF * products
-                });
-                Inexact { value: f.value * old + i.value * j.value, error }
-            })
-            .collect();
-        norm(&mut new, 4);
-        for (unit, new) in new.into_iter().enumerate() {
-            // Clipping brings two values no further apart.
-            let new = Inexact { value: new.value.clamp(-clip, clip), ..new };
-            let output = &mut sums[3][unit];
-            add(output, [peephole(2, unit) * new.value, 0.0]);
-            // The output gate's peephole carries the error of the new state into its sum.
-            for (error, carried) in output.error.iter_mut().zip(new.error) {
-                *error += peephole(2, unit).abs() * carried;
-            }
-            let o = activated(rho, *output, budget);
-            let phi = activated(cell.activation, new, budget);
-            let error = [0, 1].map(|k| {
-                let (d_o, dphi, o, phi) = (o.error[k], phi.error[k], o.value, phi.value);
-                d_o * phi.abs() + o * dphi + d_o * dphi + UNIT_ROUNDOFF * (o * phi).abs() * 1.01
-            });
-            gates.set([row, 3 * units + unit], o);
-            state.set([row, unit], new);
-            m.set([row, unit], Inexact { value: o.value * phi.value, error });
-        }
-    }
-    LocalTruth { h: m, c: state, gates }
-}
-
 /// Replaces the output of the units by the cell's: projected and clipped, where the cell does either.
 fn project(cell: &Tf1Cell, step: LocalTruth) -> LocalTruth {
     let weights = cell.weights();
@@ -258,11 +171,6 @@ struct Inexact {
     error: [f64; 2],
 }
 
-fn activated(function: Activation, sum: Inexact, budget: &ActivationBudget) -> Inexact {
-    let value = oracle::activation(function, sum.value);
-    Inexact { value, error: sum.error.map(|error| through(function, value, error) + budget.at(function, value)) }
-}
-
 /// How far a sum in which every term is rounded `terms` times may be off, as a share of Σ|term|: by the probabilistic
 /// bound, and at worst.
 fn sum_factors(terms: usize) -> [f64; 2] {
@@ -278,6 +186,7 @@ fn gamma(terms: f64) -> f64 {
 
 /// How much an input error `delta` can change the function's value where that is `value`: the largest slope in reach.
 /// The slopes of sigmoid and tanh follow from their values, s·(1 − s) and 1 − t².
+#[inline(always)]
 fn through(function: Activation, value: f64, delta: f64) -> f64 {
     // The slope here, plus the second derivative's largest value times the way to the farthest point.
     let slope = match function {

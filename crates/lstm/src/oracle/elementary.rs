@@ -20,7 +20,7 @@ pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// Replaces every value by the function's.
-pub(super) fn apply(function: Activation, values: &mut [f64]) {
+pub fn apply(function: Activation, values: &mut [f64]) {
     match function {
         Activation::Tanh => vectorized(
             #[inline(always)]

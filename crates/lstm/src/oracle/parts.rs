@@ -10,12 +10,12 @@ use crate::{Batch, CellTrace, Network, Tf1Cell, Trace, join_sequences};
 
 /// Sequences that one thread takes at a time, at least and at most. Few of them keep every thread busy; many of them are
 /// worth reading the weights for.
-const PART: [usize; 2] = [16, 64];
+const PART: [usize; 2] = [32, 64];
 
 /// How many sequences one thread takes at a time. The number of threads does not count, so that results do not depend
 /// on it: what is drawn at random belongs to a part.
 fn sequences_of_a_part(sequences: usize) -> usize {
-    (sequences / 4).clamp(PART[0], PART[1])
+    (sequences / 2).clamp(PART[0], PART[1])
 }
 
 /// [`run_with`] over parts of the batch, spread over the cores. `arithmetic` makes what one part runs with, from the
@@ -102,7 +102,7 @@ mod tests {
                 .unwrap();
         let network = Network::Cell(cell);
         // The smallest parts, parts in between, and the largest; each with one that is not full.
-        for n in [2 * PART[0] + 3, 4 * 2 * PART[0] + 5, 4 * PART[1] + 3] {
+        for n in [2 * PART[0] + 3, PART[0] + PART[1] + 5, 2 * PART[1] + 3] {
             let batch = Batch {
                 x: Array3::from_shape_fn((n, 4, 3), |(n, t, d)| ((n * 12 + t * 3 + d) % 7) as f32 - 3.0),
                 lengths: Some((0..n).map(|n| 1 + n % 4).collect()),

@@ -1,6 +1,6 @@
 //! One step of a cell, operation by operation over the units of each sequence.
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayViewMut2};
 
 use super::elementary::apply;
 use super::{Arithmetic, normalise};
@@ -28,7 +28,7 @@ impl Step {
         &mut self,
         cell: &Tf1Cell,
         weights: &ExactWeights,
-        z: &mut Array2<f64>,
+        z: &mut ArrayViewMut2<'_, f64>,
         c: &Array2<f64>,
         a: &mut A,
     ) {

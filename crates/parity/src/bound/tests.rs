@@ -1,6 +1,6 @@
 use super::*;
 use crate::random::Stream;
-use lstm::{LayerNorm, Norm, Peepholes};
+use lstm::{LayerNorm, Norm, Peepholes, oracle};
 use ndarray::{Array, Array1, Axis, Dimension, array, concatenate, s};
 
 fn random_cell(input: usize, units: usize, scale: f32, seed: u64) -> Tf1Cell {
