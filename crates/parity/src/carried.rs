@@ -7,6 +7,7 @@ use ndarray::{ArrayView3, Axis, s};
 
 use crate::divergence::{Divergence, PerQuantity, Place, Quantity, ulp_at};
 use crate::lane::LaneError;
+use crate::rows::largest;
 
 /// The Keras lane may be this many times further from the oracle than the farthest right run was so far, where errors
 /// have not grown.
@@ -157,18 +158,26 @@ fn apart(
         let (truth, tf1, keras) = (block(truth, quantity), block(tf1, quantity), block(keras, quantity));
         for sequence in (0..batch.sequences()).filter(|n| batch.is_valid(*n, t)) {
             let row = s![sequence, t, ..];
-            let values = truth.slice(row).into_iter().zip(tf1.slice(row)).zip(keras.slice(row));
-            for (unit, ((exact, a), b)) in values.enumerate() {
-                let (a, b) = (f64::from(*a), f64::from(*b));
-                step.lanes.0[which].add(Place { quantity, sequence, unit, expected: a, found: b });
-                let from_oracle = |largest: &mut f64, value: f64| *largest = larger(*largest, (value - exact).abs());
-                from_oracle(&mut step.tf1_from_oracle.0[which], a);
-                from_oracle(&mut step.keras_from_oracle.0[which], b);
-                if quantity.is_state() {
-                    magnitude = magnitude.max(exact.abs());
+            let whole = "rows lie in one piece";
+            let [tf1, keras] = [&tf1, &keras].map(|lane| lane.slice(row).to_slice().expect(whole));
+            let exact = truth.slice(row).to_slice().expect(whole);
+            let place = |unit, a, b| Place { quantity, sequence, unit, expected: f64::from(a), found: f64::from(b) };
+            step.lanes.0[which].add_row(tf1, keras, place);
+            let distances = exact.iter().zip(tf1.iter().zip(keras)).map(
+                #[inline(always)]
+                |(exact, (a, b))| [f64::from(*a) - exact, f64::from(*b) - exact, *exact],
+            );
+            let [of_tf1, of_keras, size] = largest(distances);
+            for (furthest, distance) in [(&mut step.tf1_from_oracle, of_tf1), (&mut step.keras_from_oracle, of_keras)] {
+                furthest.0[which] = larger(furthest.0[which], distance);
+            }
+            if quantity.is_state() {
+                magnitude = magnitude.max(size);
+                for ((exact, a), b) in exact.iter().zip(tf1).zip(keras) {
                     // The same order and the same ties as in `states`.
-                    if (a - b).abs() > furthest {
-                        furthest = (a - b).abs();
+                    let apart = (f64::from(*a) - f64::from(*b)).abs();
+                    if apart > furthest {
+                        furthest = apart;
                         step.truth_there = *exact;
                     }
                 }

@@ -3,6 +3,9 @@
 use std::fmt;
 
 use lstm::gate_order::Gate;
+use lstm::oracle::vectorized;
+
+use crate::rows::largest;
 
 /// What is compared of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +126,38 @@ impl Divergence {
         self.max_abs = self.max_abs.max(delta);
     }
 
+    /// Takes a row of elements into account, one after the other; `place` tells where one stands, with its two values.
+    pub(crate) fn add_row(&mut self, expected: &[f32], found: &[f32], place: impl Fn(usize, f32, f32) -> Place) {
+        let deltas = expected.iter().zip(found).map(
+            #[inline(always)]
+            |(a, b)| {
+                let (from, to) = (f64::from(*a), f64::from(*b));
+                let delta = (from - to).abs();
+                let relative = delta / from.abs().max(to.abs());
+                // Both are 0: no difference.
+                let relative = if delta > 0.0 { relative } else { 0.0 };
+                // Exact: a distance has at most 33 bits.
+                [delta, relative, ulp_distance(*a, *b) as f64, from, to]
+            },
+        );
+        let [delta, relative, ulp, from, to] = largest(deltas);
+        if !(from.is_finite() && to.is_finite()) {
+            let elements = expected.iter().zip(found).enumerate();
+            elements.for_each(|(unit, (a, b))| self.add(place(unit, *a, *b)));
+            return;
+        }
+        let delta_of = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).abs();
+        self.count += expected.len().min(found.len()) as u64;
+        self.sum_of_squares += sum_of_squares(expected, found);
+        self.max_rel = self.max_rel.max(relative);
+        self.max_ulp = self.max_ulp.max(ulp as u64);
+        if self.non_finite == 0 && (delta > self.max_abs || self.at.is_none()) {
+            let first = expected.iter().zip(found).position(|values| delta_of(values) == delta);
+            self.at = first.map(|k| place(k, expected[k], found[k])).or(self.at);
+        }
+        self.max_abs = self.max_abs.max(delta);
+    }
+
     /// Both sets of elements together.
     pub fn merge(&self, other: &Divergence) -> Divergence {
         let larger = if other.max_abs > self.max_abs || self.at.is_none() { other } else { self };
@@ -145,7 +180,23 @@ impl Divergence {
     }
 }
 
+/// Of the differences of a row, eight sums side by side.
+fn sum_of_squares(a: &[f32], b: &[f32]) -> f64 {
+    vectorized(
+        #[inline(always)]
+        || {
+            let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
+            let mut sums = [0.0; 8];
+            for (a, b) in a.chunks(8).zip(b.chunks(8)) {
+                sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, values)| *sum += square(values));
+            }
+            sums.iter().sum()
+        },
+    )
+}
+
 /// How many representable f32 values lie from one to the other; +0 and −0 are the same place.
+#[inline(always)]
 pub fn ulp_distance(a: f32, b: f32) -> u64 {
     let ordered = |v: f32| {
         let bits = i64::from(v.to_bits() & 0x7FFF_FFFF);
@@ -166,6 +217,38 @@ mod tests {
 
     fn place(expected: f64, found: f64) -> Place {
         Place { quantity: Quantity::Hidden, sequence: 1, unit: 2, expected, found }
+    }
+
+    /// Of a row at once, what is said of its elements one after the other.
+    #[test]
+    fn a_row_says_what_its_elements_say() {
+        let nan = f32::NAN;
+        let rows = [
+            [1.0, 1.0, 0.0, -0.0, 2.0],
+            [1.0, 1.5, -1.0, 1.5, 3.0],
+            [nan, 1.5, -1.0, f32::INFINITY, 3.0],
+            [-3.0, 0.0, f32::MIN_POSITIVE, 1e-42, f32::MAX],
+            [f32::MAX, 0.0, 0.0, 2.0, f32::MIN],
+        ];
+        let mut lost = Divergence::default();
+        lost.add(place(f64::NAN, 1.0));
+        let mut seen = Divergence::default();
+        seen.add(place(1.0, 1.5));
+        for (a, b) in rows.iter().flat_map(|a| rows.map(|b| (a, b))) {
+            for before in [Divergence::default(), lost, seen] {
+                let (mut row, mut single) = (before, before);
+                let at = |unit, a, b| Place { unit, ..place(f64::from(a), f64::from(b)) };
+                row.add_row(a, &b, at);
+                (0..5).for_each(|k| single.add(at(k, a[k], b[k])));
+                assert!((row.rms() - single.rms()).abs() <= 1e-15 * single.rms(), "{row:?} {single:?}");
+                row.sum_of_squares = single.sum_of_squares;
+                // As text, for NaN is not equal to itself.
+                assert_eq!(format!("{row:?}"), format!("{single:?}"), "{a:?} {b:?}");
+            }
+        }
+        let mut empty = seen;
+        empty.add_row(&[], &[], |_, _, _| unreachable!("no element"));
+        assert_eq!(empty, seen);
     }
 
     #[test]

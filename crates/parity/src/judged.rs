@@ -4,7 +4,8 @@ use lstm::{Tf1Cell, Trace};
 
 use crate::bound::ActivationBudget;
 use crate::divergence::PerQuantity;
-use crate::local::{LocalError, Points};
+use crate::local::Points;
+use crate::local_error::LocalError;
 
 /// Points of a block: enough to be worth reading the weights for, few enough to leave what they make in the cache.
 const ROWS: usize = 512;

@@ -2,7 +2,7 @@
 
 use crate::carried::CarriedStep;
 use crate::divergence::PerQuantity;
-use crate::local::LocalError;
+use crate::local_error::LocalError;
 use crate::sensitivity::Sensitivity;
 use crate::verify::{CellReport, StepReport};
 

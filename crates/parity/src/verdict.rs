@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::divergence::PerQuantity;
-use crate::local::LocalError;
+use crate::local_error::LocalError;
 use crate::sensitivity::Kill;
 use crate::verify::{CellReport, Side, StepReport};
 
