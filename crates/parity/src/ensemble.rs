@@ -32,25 +32,31 @@ fn stream(member: usize, part: usize) -> u32 {
     STREAM + member as u32 * PARTS + part as u32 % PARTS
 }
 
-/// How far the farthest member is from the truth, per cell and step (`[cell][t]`), over all sequences and units of h
-/// and c.
-pub fn noise_floor(
-    network: &Network<Tf1Cell>,
-    batch: &Batch,
-    budget: &ActivationBudget,
-    seed: u64,
-    truth: &Trace<f64>,
-) -> Vec<Vec<f64>> {
-    let mut floor = vec![vec![0.0f64; batch.timesteps()]; truth.cells.len()];
-    for member in 0..members(batch.sequences()) {
+/// The runs of an ensemble: each by parts, with the sequences of a part.
+pub(crate) struct Runs(Vec<(Range<usize>, Trace<f64>)>);
+
+/// Runs the ensemble of a network over a batch.
+pub(crate) fn run(network: &Network<Tf1Cell>, batch: &Batch, budget: &ActivationBudget, seed: u64) -> Runs {
+    let members = (0..members(batch.sequences())).flat_map(|member| {
         let arithmetic = |part: usize| Stochastic::new(Stream::new(seed, stream(member, part)), budget);
-        // A member's traces are as large as the truth's: each part is measured where it was made, and forgotten.
-        let parts = oracle::map_parts(network, batch, &arithmetic, &|sequences, rounded| {
-            floor_of(&rounded.trace, truth, sequences)
+        oracle::map_parts(network, batch, &arithmetic, &|sequences, rounded| (sequences, rounded.trace))
+    });
+    Runs(members.collect())
+}
+
+impl Runs {
+    /// How far the farthest member is from the truth, per cell and step (`[cell][t]`), over all sequences and units of h
+    /// and c.
+    pub(crate) fn floor(&self, truth: &Trace<f64>) -> Vec<Vec<f64>> {
+        let mut floor = vec![vec![0.0f64; truth.output.len_of(Axis(1))]; truth.cells.len()];
+        let parts: Vec<_> = std::thread::scope(|scope| {
+            let parts = self.0.iter().map(|(sequences, part)| scope.spawn(|| floor_of(part, truth, sequences.clone())));
+            let parts: Vec<_> = parts.collect();
+            parts.into_iter().map(|part| part.join().expect("measuring does not panic")).collect()
         });
         raise(&mut floor, &parts);
+        floor
     }
-    floor
 }
 
 /// Raises a floor to what parts of the ensemble call for.
@@ -211,7 +217,7 @@ mod tests {
         let network = network(scale);
         let batch = draw(InputSpec { sequences: 16, timesteps: 60, seed: 0 }, &network);
         let truth = oracle::run(&network, &batch).trace;
-        noise_floor(&network, &batch, &ActivationBudget::new(|_| 4.0), seed, &truth).remove(0)
+        run(&network, &batch, &ActivationBudget::new(|_| 4.0), seed).floor(&truth).remove(0)
     }
 
     #[test]

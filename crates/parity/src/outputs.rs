@@ -66,7 +66,7 @@ impl Yardstick {
     /// Runs the oracle and the ensemble of right runs.
     pub fn new(network: &Network<Tf1Cell>, batch: &Batch, budget: &ActivationBudget, seed: u64) -> Yardstick {
         let truth = oracle::run(network, batch).trace;
-        let floor = ensemble::noise_floor(network, batch, budget, seed, &truth);
+        let floor = ensemble::run(network, batch, budget, seed).floor(&truth);
         let allowed = allowed(network, batch, &truth, &floor);
         Yardstick { exact: truth.output.mapv(|v| v as f32), allowed }
     }

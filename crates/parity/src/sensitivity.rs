@@ -3,6 +3,8 @@
 
 mod smallest_change;
 
+use std::sync::mpsc;
+
 use lstm::fault::{self, Fault, Injected};
 use lstm::{Direction, KerasCell, Place, Tf1Cell, convert};
 use ndarray::{Array2, Axis};
@@ -128,12 +130,12 @@ pub(crate) fn measure(
         why: Some(why.to_owned()),
     };
 
-    let try_fault = |fault: Fault| -> Option<Kill> {
+    let try_fault = |fault: Fault, injected: Injected| -> Option<Kill> {
         // One step at a time a cell has no direction: this one is a matter of which state it meets.
         if fault == Fault::BackwardNotReversed {
             return Some(seen(&fault, margin(&right, &read_the_other_way(points, &rows, &few, place.direction))));
         }
-        Some(match fault::inject(cell, &fault) {
+        Some(match injected {
             Injected::Cell(wrong) => seen(&fault, margin(&wrong, &few)),
             Injected::Unobservable(why) => cannot(&fault, &why),
             Injected::NotOnWeights => match fed_wrongly(&fault, &few)? {
@@ -148,7 +150,16 @@ pub(crate) fn measure(
     std::thread::scope(|scope| {
         let representable = convert::representable(cell).is_ok();
         let smallest = scope.spawn(move || representable.then(|| smallest_change::measure(cell, few, truth)));
-        let mut kills: Vec<Kill> = fault::catalogue(cell).into_iter().filter_map(try_fault).collect();
+        // The next faults are made while one is run, but no more of them than that: each is as large as the cell.
+        let (made, faults) = mpsc::sync_channel(1);
+        scope.spawn(move || {
+            let injected = fault::catalogue(cell).into_iter().map(|fault| {
+                let injected = fault::inject(cell, &fault);
+                (fault, injected)
+            });
+            injected.into_iter().try_for_each(|made_one| made.send(made_one))
+        });
+        let mut kills: Vec<Kill> = faults.iter().filter_map(|(fault, injected)| try_fault(fault, injected)).collect();
         for (fault, other) in others {
             let same = other.kernel == right.kernel
                 && other.recurrent_kernel == right.recurrent_kernel

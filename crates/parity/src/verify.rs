@@ -138,9 +138,10 @@ pub(crate) fn verify_more(
 ) -> Vec<CellReport> {
     // Lanes run here, one after the other: a device is not shared between threads. What is f64 runs beside them.
     let (truth, floor, clips, tf1, keras) = std::thread::scope(|scope| {
+        let runs = scope.spawn(|| ensemble::run(subject.truth, batch, budget, seed));
         let exact = scope.spawn(|| {
             let truth = oracle::run(subject.truth, batch);
-            let floor = ensemble::noise_floor(subject.truth, batch, budget, seed, &truth.trace);
+            let floor = runs.join().expect("the ensemble does not panic").floor(&truth.trace);
             let clips = clips::of(subject.truth, batch, &truth);
             (truth, floor, clips)
         });

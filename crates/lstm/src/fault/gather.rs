@@ -4,7 +4,7 @@
 //! result to a place in the fused kernel `K`, and several mistakes at once are maps one after the other.
 
 use crate::fault::ColumnSplit;
-use crate::gate_order::{self, Gate, GateOrder, TF1};
+use crate::gate_order::{self, Gate, TF1};
 
 /// A mistake in how the fused kernel is taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,11 +118,6 @@ impl Gather<'_> {
         (row, column)
     }
 
-    /// [`source`](Self::source) by column, for a part with this gate order.
-    pub(crate) fn source_of_column(&self, part: Part, order: GateOrder, row: usize, column: usize) -> (usize, usize) {
-        self.source(part, row, order[column / self.units], column % self.units)
-    }
-
     fn in_part(&self, layout: Layout, part: Part, row: usize, column: usize) -> (usize, usize) {
         let (u, rows) = (self.units, if part == Part::Input { self.input } else { self.units });
         match layout {
@@ -192,7 +187,7 @@ mod tests {
         let gather = Gather { input, units, layouts, rows: RowOp::default() };
         Array2::from_shape_fn(k.dim(), |(r, c)| {
             let (part, row) = if r < input { (Part::Input, r) } else { (Part::Recurrent, r - input) };
-            k[gather.source_of_column(part, TF1, row, c)]
+            k[gather.source(part, row, TF1[c / units], c % units)]
         })
     }
 
@@ -269,7 +264,7 @@ mod tests {
         let k = numbered(1, 2);
         let place = |rows| {
             let gather = Gather { input: 1, units: 2, layouts: &[], rows };
-            Array2::from_shape_fn((2, 8), |(r, c)| k[gather.source_of_column(Part::Recurrent, KERAS, r, c)])
+            Array2::from_shape_fn((2, 8), |(r, c)| k[gather.source(Part::Recurrent, r, KERAS[c / 2], c % 2)])
         };
         let (t, r) = (true, true);
         assert_eq!(

@@ -1,6 +1,6 @@
 //! How a conversion was made, step by step: the right one, or one with mistakes in it.
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Axis};
 
 use crate::fault::gather::Layout;
 use crate::fault::{Fault, Gather, Part, Precision, RowOp, Spot, Tensor, Tensors};
@@ -274,10 +274,16 @@ impl Recipe {
         let gather = self.gather(cell);
         let (input, units) = (gather.input, gather.units);
         let round = |value: f32| self.precision.map_or(value, |p| p.round(value));
-        let part = |part, order, rows| {
-            Array2::from_shape_fn((rows, 4 * units), |(r, c)| {
-                round(cell.kernel[gather.source_of_column(part, order, r, c)])
-            })
+        let part = |part, order: GateOrder, rows| {
+            let mut made = Array2::zeros((rows, 4 * units));
+            for (r, mut row) in made.outer_iter_mut().enumerate() {
+                for (mut block, gate) in row.axis_chunks_iter_mut(Axis(0), units).zip(order) {
+                    for (unit, value) in block.iter_mut().enumerate() {
+                        *value = round(cell.kernel[gather.source(part, r, gate, unit)]);
+                    }
+                }
+            }
+            made
         };
         let mut keras = KerasCell {
             kernel: part(Part::Input, self.kernel, input),
