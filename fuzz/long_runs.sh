@@ -35,6 +35,6 @@ for target; do
     # What reaches code that the seeds do not, as few and small inputs as do it; larger ones are left out.
     cp "fuzz/corpus/$target"/* "$work/$target/least"
     "$programs/$target" -merge=1 -max_len=4096 "$work/$target/least" "$work/$target/found" >"$work/$target/merge" 2>&1 || true
-    find "$work/$target/least" -type f -size -5k -printf '%s %p\n' | sort -n | head -n 60 | cut -d' ' -f2- |
+    find "$work/$target/least" -type f -size -5k -printf '%s %p\n' | sort -n | awk 'NR <= 60' | cut -d' ' -f2- |
         xargs -r cp -n -t "fuzz/corpus/$target"
 done
