@@ -49,3 +49,47 @@ with tf.Graph().as_default():
                 for variable, shape in (('kernel', (6, 16)), ('bias', (16,)), ('projection/kernel', (4, 3))):
                     tf.compat.v1.get_variable(variable, initializer=(NEW.normal(size=shape) * 0.4).astype('f4'))
     save('two_projected_stacks')
+
+# Cells inside wrappers that compute something besides.
+rnn, seq2seq = tf.contrib.rnn, tf.contrib.seq2seq
+with tf.Graph().as_default():
+    tf.compat.v1.set_random_seed(0)
+    x = tf.compat.v1.placeholder(tf.float32, [2, 3, 5], name='x')
+    symbols = tf.compat.v1.placeholder(tf.int32, [2, 3, 1], name='symbols')
+    memory = tf.compat.v1.placeholder(tf.float32, [2, 4, 6], name='memory')
+    cell = rnn.BasicLSTMCell
+    for scope, make, read in (
+        ('attention', lambda: rnn.AttentionCellWrapper(cell(4), attn_length=3, state_is_tuple=True), x),
+        ('luong', lambda: seq2seq.AttentionWrapper(cell(4), seq2seq.LuongAttention(4, memory), attention_layer_size=8), x),
+        ('highway', lambda: rnn.HighwayWrapper(cell(5)), x),
+        ('before', lambda: rnn.InputProjectionWrapper(cell(4), 7), x),
+        ('after', lambda: rnn.OutputProjectionWrapper(cell(4), 7), x),
+        ('words', lambda: rnn.EmbeddingWrapper(cell(4), 11, 6), symbols),
+        ('plain', lambda: cell(4), x),
+        ('nas', lambda: rnn.NASCell(4), x),
+    ):
+        with tf.compat.v1.variable_scope(scope):
+            tf.compat.v1.nn.dynamic_rnn(make(), read, dtype=tf.float32)
+    save('wrapped')
+
+# Layers of cuDNN. They only run on an NVIDIA GPU, so their own Saver says the keys, and a second graph writes arrays under them.
+with tf.Graph().as_default() as graph:
+    x = tf.compat.v1.placeholder(tf.float32, [None, None, 5], name='x')
+    y, _ = tf.contrib.cudnn_rnn.CudnnLSTM(2, 4, name='deep')(x)
+    tf.contrib.cudnn_rnn.CudnnLSTM(1, 3, direction='bidirectional', name='both')(y)
+    tf.compat.v1.train.Saver()
+    meta = os.path.join(sys.argv[1], 'cudnn.meta')
+    tf.compat.v1.train.export_meta_graph(meta)
+    saving, = (op for op in graph.get_operations() if op.type == 'SaveV2')
+    keys = [key.decode() for key in tf.contrib.util.constant_value(saving.inputs[1])]
+with tf.Graph().as_default():
+    for key in keys:
+        units = 4 if key.startswith('deep') else 3
+        shape = (4 * units,)
+        if key.endswith('/opaque_kernel'):
+            shape = (100,)
+        elif key.endswith('/kernel'):
+            shape = ((5 if 'deep/' in key and 'cell_0' in key else 4) + units, 4 * units)
+        tf.compat.v1.get_variable(key, initializer=(NEW.normal(size=shape) * 0.4).astype('f4'))
+    save('cudnn')
+os.replace(meta, os.path.join(sys.argv[1], 'cudnn', 'model.ckpt.meta'))

@@ -148,7 +148,7 @@ fn check_model(graph: &Graph<'_>, generation: Generation) -> Result<Vec<usize>, 
                 return Err(refuse(
                     &node.name,
                     "a Keras to write for, as Keras 2 and Keras 3 have no way in common to reverse a sequence",
-                    "both; choose one",
+                    "either (--keras 2 or --keras 3 says which)",
                 ));
             }
             Op::Flip => of(0),

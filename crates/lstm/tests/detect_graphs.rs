@@ -298,3 +298,42 @@ fn the_graph_of_a_saved_model_says_the_same() {
     };
     assert_eq!(read("saved_model/saved_model"), read("saved_model"));
 }
+
+/// A checkpoint that `tests/checkpoints/make.py` wrote, with its graph if it has one.
+fn small(name: &str) -> (Checkpoint, Option<Graph>) {
+    let checkpoint = Checkpoint::open(&golden::golden_dir().join("../checkpoints").join(name)).unwrap();
+    let graph = checkpoint.graph().unwrap();
+    (checkpoint, graph)
+}
+
+/// Notes, and why variables were left aside.
+fn said(detection: &Detection) -> String {
+    let mut text = String::new();
+    for note in &detection.notes {
+        writeln!(text, "note: {note}").unwrap();
+    }
+    for ignored in &detection.ignored {
+        writeln!(text, "{}: {}", ignored.name, ignored.why).unwrap();
+    }
+    text
+}
+
+#[test]
+fn what_wrappers_compute_besides_the_cell_is_told() {
+    let (checkpoint, graph) = small("wrapped");
+    let detection = detect(checkpoint.variables(), graph.as_ref(), &Given::default()).unwrap();
+    assert_eq!(detection.networks.len(), 7, "the cell in each wrapper, and the plain one");
+    let told = |name: &str| detection.notes.iter().filter(|n| n.starts_with(name)).count();
+    assert_eq!(told("plain"), 0);
+    insta::assert_snapshot!(said(&detection));
+}
+
+#[test]
+fn layers_of_cudnn_are_read_by_what_their_saver_writes() {
+    let (checkpoint, graph) = small("cudnn");
+    let detection = detect(checkpoint.variables(), graph.as_ref(), &Given::default()).unwrap();
+    let cells: Vec<&FoundCell> = detection.networks.iter().flat_map(|n| n.network.cells()).collect();
+    assert_eq!(cells.iter().map(|c| (c.input_size, c.units)).collect::<Vec<_>>(), [(4, 3), (4, 3), (5, 4), (4, 4)]);
+    assert!(cells.iter().all(|c| c.forget_bias.value == 0.0), "cuDNN adds none");
+    insta::assert_snapshot!(said(&detection));
+}

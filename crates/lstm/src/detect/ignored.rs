@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tf_checkpoint::Variable;
 
+use super::kinds::a;
 use super::names::{join, other_cell, split, without_number};
-use super::{CellKind, Ignored, Malformed};
+use super::{CellKind, Ignored, Malformed, wrappers};
 
 /// The slots and averages that optimizers leave beside a variable (suffix without its number).
 const SLOTS: [&str; 13] = [
@@ -87,11 +88,14 @@ fn why_ignored(variable: &Variable, names: &BTreeSet<&str>, malformed: &BTreeSet
     if name == "_CHECKPOINTABLE_OBJECT_GRAPH" || name.contains("/.ATTRIBUTES/") {
         return "belongs to a TF2 object checkpoint, whose layers are not TF1 cells".to_owned();
     }
-    if names.contains(join(scope, "recurrent_kernel").as_str()) {
+    let other_cell = other_cell(scope);
+    // The one cell of TensorFlow 1 that keeps its recurrent weights apart.
+    let nas = other_cell == Some("NASCell");
+    if names.contains(join(scope, "recurrent_kernel").as_str()) && !nas {
         return "belongs to a Keras layer (its recurrent kernel is apart), which is not a TF1 cell".to_owned();
     }
-    if let Some(cell) = other_cell(scope) {
-        return format!("belongs to a {cell}, which is not an LSTM cell that gatewise reads");
+    if let Some(cell) = other_cell {
+        return format!("belongs to {}, which is not an LSTM cell that gatewise reads", a(cell));
     }
     // A cell's scope is one of the scopes above its variables.
     let above = name.match_indices('/').map(|(at, _)| &name[..at]).chain([name]).find(|s| malformed.contains(s));
@@ -107,6 +111,9 @@ fn why_ignored(variable: &Variable, names: &BTreeSet<&str>, malformed: &BTreeSet
     if known.has_norms(scope, last, names) {
         return "made by a layer-normalised cell and left unused".to_owned();
     }
+    if let Some(why) = known.of_cudnn(scope, last, names) {
+        return why;
+    }
     if names.contains(scope) {
         return format!(
             "lies under the variable {scope}, as optimizer slots and moving averages do, by a name that gatewise does not know"
@@ -114,7 +121,10 @@ fn why_ignored(variable: &Variable, names: &BTreeSet<&str>, malformed: &BTreeSet
     }
     let class = scope.rsplit('/').find_map(CellKind::from_scope);
     if let Some(class) = class {
-        return format!("lies in the scope of a {class} but is none of the variables such a cell has");
+        return format!("lies in the scope of {} but is none of the variables such a cell has", a(class.as_str()));
+    }
+    if let Some(why) = wrappers::why(name, names) {
+        return why;
     }
     let looks_like_kernel = matches!(&variable.shape[..], [rows, columns] if columns % 4 == 0 && *rows > columns / 4);
     match (last, looks_like_kernel) {
@@ -127,6 +137,34 @@ fn why_ignored(variable: &Variable, names: &BTreeSet<&str>, malformed: &BTreeSet
 }
 
 impl Known<'_> {
+    /// What cuDNN's layers leave beside the arrays that are read.
+    ///
+    /// Source: `tensorflow/contrib/cudnn_rnn/python/ops/cudnn_rnn_ops.py`, 1.0 to 1.15.
+    fn of_cudnn(&self, scope: &str, last: &str, names: &BTreeSet<&str>) -> Option<String> {
+        if last == "opaque_kernel" {
+            // They lie in the layer's scope or in the one around it.
+            let beside = |name: &&str| [scope, split(scope).0].iter().any(|scope| name.starts_with(&join(scope, "")));
+            let read = self.taken.iter().any(|n| n.contains("cudnn_compatible_lstm_cell/") && beside(n));
+            return Some(if read {
+                "cuDNN's own buffer, in a layout of its version: the arrays that TensorFlow wrote beside it are read"
+                    .into()
+            } else {
+                "cuDNN's own buffer, in a layout of its version, which cannot be read: save it with a Saver that is made \
+                 after the layer, which writes its kernels and biases too"
+                    .into()
+            });
+        }
+        if matches!(last, "bias_cudnn_0" | "bias_cudnn_1") && names.contains(join(scope, "bias").as_str()) {
+            return Some(format!("one of the two biases whose sum {} is", join(scope, "bias")));
+        }
+        let op = last.split(':').next().map_or(last, without_number);
+        (op == "CudnnRNNParamsToCanonical").then(|| {
+            "weights or bias of one gate of a cuDNN layer, as TensorFlow 1.0 to 1.2 saved it: nothing says of which layer and \
+             direction, so such files are not read; save it again with TensorFlow 1.3 or later"
+                .into()
+        })
+    }
+
     fn has_norms(&self, scope: &str, last: &str, names: &BTreeSet<&str>) -> bool {
         matches!(last, "bias" | "B") && names.contains(join(scope, "forget/gamma").as_str())
     }

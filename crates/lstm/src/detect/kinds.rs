@@ -112,6 +112,13 @@ impl CellKind {
     }
 }
 
+/// A class with its article, as it is spoken.
+pub(super) fn a(class: &str) -> String {
+    // Those that begin with a vowel's sound: an LSTMCell, an IndyLSTMCell, but a GLSTMCell.
+    let vowel = class.starts_with("LSTM") || class.starts_with(['A', 'E', 'I', 'O']);
+    format!("{} {class}", if vowel { "an" } else { "a" })
+}
+
 impl fmt::Display for CellKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

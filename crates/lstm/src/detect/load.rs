@@ -4,6 +4,7 @@ use ndarray::{Array1, Array2};
 use tf_checkpoint::{DType, Tensor};
 use thiserror::Error;
 
+use super::kinds::a;
 use super::{CellKind, FoundCell};
 use crate::{Activation, CellError, ExactWeights, Tf1Cell, forms, gate_order};
 
@@ -50,7 +51,7 @@ pub enum LoadError {
         source: CellError,
     },
     /// A variable that such a cell has was not found.
-    #[error("{cell} is a {kind} without {role}")]
+    #[error("{cell} is {} without {role}", a(kind))]
     Missing {
         /// The cell.
         cell: String,
@@ -60,7 +61,7 @@ pub enum LoadError {
         role: String,
     },
     /// The cell computes something that neither lane nor oracle runs.
-    #[error("{cell} is a {kind} {what}, which gatewise does not run")]
+    #[error("{cell} is {} {what}, which gatewise does not run", a(kind))]
     Unsupported {
         /// The cell.
         cell: String,

@@ -23,6 +23,7 @@ mod notes;
 mod problem;
 mod sizes;
 mod wiring;
+mod wrappers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -129,7 +130,7 @@ pub fn detect(variables: &[Variable], graph: Option<&Graph>, given: &Given) -> R
     if !mapped {
         detection.networks = select(detection.networks, &detection.malformed, &given.only)?;
     }
-    let notes = notes::of(&detection.networks, indexed.map(|i| &i.graph));
+    let notes = notes::of(&detection.networks, &keys, indexed.map(|i| &i.graph));
     detection.notes.extend(notes);
     for network in &detection.networks {
         check_input_size(network, given)?;

@@ -1,16 +1,19 @@
 //! What a reader should know of the networks found: choices left open, and what the files do not say.
 
+use std::collections::BTreeSet;
+
 use super::averages;
 use super::graph_index::GraphIndex;
-use super::{CellKind, FoundCell, FoundNetwork, Source};
+use super::{CellKind, FoundCell, FoundNetwork, Source, wrappers};
 
-pub(super) fn of(networks: &[FoundNetwork], graph: Option<&GraphIndex<'_>>) -> Vec<String> {
+pub(super) fn of(networks: &[FoundNetwork], variables: &BTreeSet<&str>, graph: Option<&GraphIndex<'_>>) -> Vec<String> {
     let mut notes = vec![];
     for network in networks {
         let cells = network.network.cells();
         for cell in &cells {
             notes.extend(cell.averages.as_ref().and_then(|a| averages::note(&cell.name, a, graph.is_some())));
             notes.extend(may_clip(cell, graph.is_some()));
+            notes.extend(wrappers::notes(cell, variables));
         }
         if graph.is_some() && cells.iter().all(|c| c.time_major.is_none()) {
             notes.push(format!(
@@ -26,7 +29,7 @@ pub(super) fn of(networks: &[FoundNetwork], graph: Option<&GraphIndex<'_>>) -> V
         notes.push("the graph is too tangled to follow: how cells feed each other is told by their names".to_owned());
     }
     // A cell that stands twice in a network is spoken of once.
-    let mut said = std::collections::BTreeSet::new();
+    let mut said = BTreeSet::new();
     notes.retain(|n| said.insert(n.clone()));
     notes
 }
