@@ -2,7 +2,7 @@
 tests/golden/seed_names: an LSTM of 100 units on 20 inputs, and a Dense layer of 10 outputs.
 
 backwards.* are one layer that reads its sequences last step first, and y.npz what it gives for x, in the order it gives it;
-merged.h5 has two directions joined in each way that Keras knows, masked.keras masks steps, settings.h5 keeps and
+merged.h5 has two directions joined in each way that Keras knows, split.h5 the same with lists of names in pieces, masked.keras masks steps, settings.h5 keeps and
 returns states, embedding.keras has an Embedding and a Dense layer around its LSTM, and unbiased.keras has no bias.
 
 usage: python make.py OUT_DIR     (Keras 2.15 writes keras2*, Keras 3 writes keras3*)
@@ -31,6 +31,19 @@ if generation == 'keras2':
     for mode in ['sum', 'mul', 'ave', 'concat']:
         merged.add(L.Bidirectional(L.LSTM(4, return_sequences=True), merge_mode=mode, name=mode))
     merged.save(os.path.join(sys.argv[1], 'merged.h5'))
+    # Lists of names that are too long for one attribute of HDF5, at 64 kB, are split by Keras: here from 60 bytes on, and 12.
+    import h5py
+    from keras.src.saving.legacy import hdf5_format
+    limit, hdf5_format.HDF5_OBJECT_HEADER_LIMIT = hdf5_format.HDF5_OBJECT_HEADER_LIMIT, 60
+    split = os.path.join(sys.argv[1], 'split.h5')
+    merged.save(split)
+    hdf5_format.HDF5_OBJECT_HEADER_LIMIT = 12
+    with h5py.File(split, 'r+') as file:
+        weights = file['model_weights']
+        names = hdf5_format.load_attributes_from_hdf5_group(weights, 'layer_names')
+        del weights.attrs['layer_names']
+        hdf5_format.save_attributes_to_hdf5_group(weights, 'layer_names', [name.encode() for name in names])
+    hdf5_format.HDF5_OBJECT_HEADER_LIMIT = limit
     masked = keras.Sequential([L.Input((None, 3)), L.Masking(), L.LSTM(4, return_sequences=True, stateful=False, name='reader')])
     masked.save(os.path.join(sys.argv[1], 'masked.keras'))
     x = L.Input(batch_shape=(6, 2, 3))

@@ -119,3 +119,16 @@ fn an_order_that_the_file_does_not_tell_is_not_claimed() {
     assert!(!read("keras3/sub.weights.h5").order_known);
     assert!(read("keras3/twelve.weights.h5").order_known);
 }
+
+/// Keras splits lists of names that are too long for one attribute of HDF5.
+#[test]
+fn lists_of_names_in_pieces_are_put_together() {
+    let shared = |file: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/models").join(file);
+    let [whole, pieces] = ["merged.h5", "split.h5"].map(|file| keras_file::read(&shared(file)).unwrap());
+    let bytes = std::fs::read(shared("split.h5")).unwrap();
+    for name in ["layer_names1", "weight_names5"] {
+        assert!(bytes.windows(name.len()).any(|b| b == name.as_bytes()), "no {name} in the file");
+    }
+    assert_eq!(whole.layers.len(), 4);
+    assert_eq!((whole.layers, whole.feeds), (pieces.layers, pieces.feeds));
+}
