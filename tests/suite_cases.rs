@@ -265,7 +265,7 @@ fn what_got_worse_since_the_baseline_is_exit_1() {
 
 #[test]
 fn slowness_is_judged_where_times_can_be_compared() {
-    let suite = Suite::new(&["[defaults]\ndevice = \"cpu\"\nsequences = 256\ntimesteps = 200\n", RIGHT]);
+    let suite = Suite::new(&["[defaults]\ndevice = \"cpu\"\nsequences = 1024\ntimesteps = 200\n", RIGHT]);
     let file = suite.at("baseline.json");
     let against = ["--baseline".as_ref(), file.as_os_str(), "--format".as_ref(), "json".as_ref()];
     suite.ends(&["--baseline".as_ref(), file.as_os_str(), "--accept".as_ref()], 0);

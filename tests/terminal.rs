@@ -184,7 +184,7 @@ fn a_bar_is_shown_where_somebody_watches_and_nowhere_else() {
 
     let mut screen = watched.stdout.take().unwrap();
     let (mut shown, mut buffer) = (String::new(), [0; 4096]);
-    let is_bar = |line: &str| line.contains("lstm/basic_lstm_cell") && line.contains(" left");
+    let is_bar = |line: &str| line.contains("lstm/") && line.contains(" left");
     let known = |shown: &str| shown.split('\r').any(|l| is_bar(l) && !l.contains("not known yet"));
     while !known(&shown) {
         let read = screen.read(&mut buffer).unwrap();
@@ -202,11 +202,11 @@ fn a_bar_is_shown_where_somebody_watches_and_nowhere_else() {
     let lines: Vec<String> = shown.split(['\r', '\n']).map(without_clearing).filter(|l| is_bar(l)).collect();
     assert!(lines.iter().all(|l| l.is_ascii() && l.chars().count() <= 80), "{lines:?}");
     let last = lines.last().unwrap();
-    let (done, pace) = last.split_once("/6, ").unwrap_or_else(|| panic!("{last}"));
-    assert!(done.ends_with(['1', '2', '3', '4', '5']), "{last}");
+    let (done, pace) = last.split_once("/1000000, ").unwrap_or_else(|| panic!("{last}"));
+    assert!(done.parse::<u32>().unwrap() > 0, "{last}");
     let (speed, left) = pace.split_once(", ").unwrap_or_else(|| panic!("{last}"));
     assert!(speed.ends_with("/s") || speed.ends_with(" s each"), "{last}");
-    assert!(left.trim_end().ends_with(" left") && left.starts_with(|c: char| c.is_ascii_digit()), "{last}");
+    assert!(left.contains(" left ") && left.starts_with(|c: char| c.is_ascii_digit()), "{last}");
     assert!(shown.ends_with("\r\u{1b}[K"), "the bar stays on the screen: {shown:?}");
 }
 

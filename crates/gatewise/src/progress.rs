@@ -12,8 +12,9 @@ const MOMENT: Duration = Duration::from_millis(700);
 /// Between two drawings, so that time goes on being shown where nothing else does.
 const TICK: Duration = Duration::from_millis(200);
 
-const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes}, {pace}";
-const STAGES: &str = "{msg} {wide_bar} {pos}/{len}, {pace}";
+// On a narrow terminal what comes last is cut off.
+const BYTES: &str = "{bytes}/{total_bytes}, {pace} {wide_bar} {msg}";
+const STAGES: &str = "{pos}/{len}, {pace} {wide_bar} {msg}";
 
 /// How a bar looks. `line` is a template of `indicatif`, in which `{pace}` is how fast it goes and how long it still
 /// takes: by `speed`, in items a second, which `shown` puts in words.
@@ -210,7 +211,7 @@ mod tests {
         drop(progress);
         let lines = screen.lines();
         let shown = lines.iter().rfind(|l| l.contains("2.00 MiB")).unwrap();
-        assert!(shown.starts_with("hashing ") && shown.contains("iB/s, ") && shown.contains(" left"), "{shown}");
+        assert!(shown.trim_end().ends_with(" hashing") && shown.contains("iB/s, ") && shown.contains(" left"), "{shown}");
         assert!(shown.is_ascii() && shown.trim_end().chars().count() <= 80, "{shown}");
         let last_shown = lines.iter().rposition(|l| l.contains("hashing")).unwrap();
         assert!(lines[last_shown..].iter().any(String::is_empty), "the bar is cleared: {lines:?}");
