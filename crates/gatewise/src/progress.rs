@@ -13,8 +13,8 @@ const MOMENT: Duration = Duration::from_millis(700);
 const TICK: Duration = Duration::from_millis(200);
 
 // On a narrow terminal what comes last is cut off.
-const BYTES: &str = "{bytes}/{total_bytes}, {pace} {wide_bar} {msg}";
-const STAGES: &str = "{pos}/{len}, {pace} {wide_bar} {msg}";
+const BYTES: &str = "{bytes}/{total_bytes}, {pace} {bar:16} {wide_msg}";
+const STAGES: &str = "{pos}/{len}, {pace} {bar:16} {wide_msg}";
 
 /// How a bar looks. `line` is a template of `indicatif`, in which `{pace}` is how fast it goes and how long it still
 /// takes: by `speed`, in items a second, which `shown` puts in words.
