@@ -211,7 +211,10 @@ mod tests {
         drop(progress);
         let lines = screen.lines();
         let shown = lines.iter().rfind(|l| l.contains("2.00 MiB")).unwrap();
-        assert!(shown.trim_end().ends_with(" hashing") && shown.contains("iB/s, ") && shown.contains(" left"), "{shown}");
+        assert!(
+            shown.trim_end().ends_with(" hashing") && shown.contains("iB/s, ") && shown.contains(" left"),
+            "{shown}"
+        );
         assert!(shown.is_ascii() && shown.trim_end().chars().count() <= 80, "{shown}");
         let last_shown = lines.iter().rposition(|l| l.contains("hashing")).unwrap();
         assert!(lines[last_shown..].iter().any(String::is_empty), "the bar is cleared: {lines:?}");

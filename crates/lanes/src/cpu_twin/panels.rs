@@ -56,7 +56,8 @@ impl Tile {
     }
 }
 
-/// Rows taken through a panel at a time: with 16 columns they fill twelve of AVX2's sixteen registers.
+/// Rows taken through a panel at a time: with 16 columns they fill twelve of AVX2's sixteen registers. Through four panels at a
+/// time they fill 24 of the 32 of AVX-512.
 const ROWS: usize = 6;
 /// Rows of a panel taken at a time: they stay in the first-level cache while all rows of the left side pass by.
 const DEPTH: usize = 256;
@@ -145,33 +146,87 @@ pub(crate) fn accumulate<A: Arithmetic, const G: usize>(
     panels: [&[Tile]; G],
 ) {
     let depth = panels[0].len();
-    let full = rows.len() / ROWS * ROWS;
-    let rest = &rows[full..];
     for start in (0..depth).step_by(DEPTH) {
         let part = &(start..depth.min(start + DEPTH));
-        for (panel, sums) in panels.iter().zip(sums.chunks_mut(stride)) {
-            for (rows, sums) in rows.chunks_exact(ROWS).zip(sums.chunks_exact_mut(ROWS)) {
-                tile::<A, ROWS, 1>(arithmetic, sums, stride, rows, &[panel], part);
-            }
-            let sums = &mut sums[full..];
-            match rest.len() {
-                5 => tile::<A, 5, 1>(arithmetic, sums, stride, rest, &[panel], part),
-                4 => tile::<A, 4, 1>(arithmetic, sums, stride, rest, &[panel], part),
-                3 => tile::<A, 3, 1>(arithmetic, sums, stride, rest, &[panel], part),
-                _ => {}
-            }
+        if A::MANY_REGISTERS {
+            accumulate_part_of_all(arithmetic, sums, stride, rows, panels, part);
+        } else {
+            accumulate_part(arithmetic, sums, stride, rows, panels, part);
         }
-        // One or two rows do not keep the processor busy with one panel.
+    }
+}
+
+/// [`accumulate`] over a part of the rows of the panels.
+#[inline(always)]
+fn accumulate_part<A: Arithmetic, const G: usize>(
+    arithmetic: A,
+    sums: &mut [Tile],
+    stride: usize,
+    rows: &[&[f32]],
+    panels: [&[Tile]; G],
+    part: &Range<usize>,
+) {
+    let full = rows.len() / ROWS * ROWS;
+    let rest = &rows[full..];
+    for (panel, sums) in panels.iter().zip(sums.chunks_mut(stride)) {
+        for (rows, sums) in rows.chunks_exact(ROWS).zip(sums.chunks_exact_mut(ROWS)) {
+            tile::<A, ROWS, 1>(arithmetic, sums, stride, rows, &[panel], part);
+        }
+        let sums = &mut sums[full..];
         match rest.len() {
-            2 if G == 4 => {
-                let (first, second) = sums.split_at_mut(2 * stride);
-                tile::<A, 2, 2>(arithmetic, &mut first[full..], stride, rest, &panels[..2], part);
-                tile::<A, 2, 2>(arithmetic, &mut second[full..], stride, rest, &panels[2..], part);
-            }
-            2 => tile::<A, 2, G>(arithmetic, &mut sums[full..], stride, rest, &panels, part),
-            1 => tile::<A, 1, G>(arithmetic, &mut sums[full..], stride, rest, &panels, part),
+            5 => tile::<A, 5, 1>(arithmetic, sums, stride, rest, &[panel], part),
+            4 => tile::<A, 4, 1>(arithmetic, sums, stride, rest, &[panel], part),
+            3 => tile::<A, 3, 1>(arithmetic, sums, stride, rest, &[panel], part),
             _ => {}
         }
+    }
+    // One or two rows do not keep the processor busy with one panel.
+    match rest.len() {
+        2 if G == 4 => {
+            let (first, second) = sums.split_at_mut(2 * stride);
+            tile::<A, 2, 2>(arithmetic, &mut first[full..], stride, rest, &panels[..2], part);
+            tile::<A, 2, 2>(arithmetic, &mut second[full..], stride, rest, &panels[2..], part);
+        }
+        2 => tile::<A, 2, G>(arithmetic, &mut sums[full..], stride, rest, &panels, part),
+        1 => tile::<A, 1, G>(arithmetic, &mut sums[full..], stride, rest, &panels, part),
+        _ => {}
+    }
+}
+
+/// The same with so many registers that all panels are taken at a time: every value of a row is read once for all of them.
+#[inline(always)]
+fn accumulate_part_of_all<A: Arithmetic, const G: usize>(
+    arithmetic: A,
+    sums: &mut [Tile],
+    stride: usize,
+    rows: &[&[f32]],
+    panels: [&[Tile]; G],
+    part: &Range<usize>,
+) {
+    let mut done = 0;
+    while done < rows.len() {
+        let (rows, sums) = (&rows[done..], &mut sums[done..]);
+        done += match rows.len() {
+            // One panel alone does not keep the processor busy with so few rows.
+            count if G == 1 && count >= 2 * ROWS => {
+                tile::<A, { 2 * ROWS }, G>(arithmetic, sums, stride, &rows[..2 * ROWS], &panels, part);
+                2 * ROWS
+            }
+            ROWS.. => {
+                tile::<A, ROWS, G>(arithmetic, sums, stride, &rows[..ROWS], &panels, part);
+                ROWS
+            }
+            rest => {
+                match rest {
+                    5 => tile::<A, 5, G>(arithmetic, sums, stride, rows, &panels, part),
+                    4 => tile::<A, 4, G>(arithmetic, sums, stride, rows, &panels, part),
+                    3 => tile::<A, 3, G>(arithmetic, sums, stride, rows, &panels, part),
+                    2 => tile::<A, 2, G>(arithmetic, sums, stride, rows, &panels, part),
+                    _ => tile::<A, 1, G>(arithmetic, sums, stride, rows, &panels, part),
+                }
+                rest
+            }
+        };
     }
 }
 

@@ -13,6 +13,9 @@ pub(crate) trait Arithmetic: Copy + Send + Sync {
     /// So many numbers in registers.
     type Lanes: Copy;
 
+    /// Whether there are as many registers as 24 sums, what they are made of, and more.
+    const MANY_REGISTERS: bool;
+
     /// `a·b + c`.
     fn mul_add(a: f32, b: f32, c: f32) -> f32;
 
@@ -38,6 +41,8 @@ struct Avx2(pulp::x86::V3);
 #[cfg(target_arch = "x86_64")]
 impl Arithmetic for Avx2 {
     type Lanes = [pulp::f32x8; 2];
+
+    const MANY_REGISTERS: bool = false;
 
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
@@ -66,6 +71,43 @@ impl Arithmetic for Avx2 {
     }
 }
 
+/// AVX-512: one vector, and twice as many registers.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct Avx512(pulp::x86::V4);
+
+#[cfg(target_arch = "x86_64")]
+impl Arithmetic for Avx512 {
+    type Lanes = pulp::f32x16;
+
+    const MANY_REGISTERS: bool = true;
+
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32; LANES]) -> pulp::f32x16 {
+        pulp::cast(*from)
+    }
+
+    #[inline(always)]
+    fn store(self, from: pulp::f32x16, to: &mut [f32; LANES]) {
+        *to = pulp::cast(from);
+    }
+
+    #[inline(always)]
+    fn add_products(self, left: f32, right: pulp::f32x16, sums: pulp::f32x16) -> pulp::f32x16 {
+        self.0.mul_add_f32x16(self.0.splat_f32x16(left), right, sums)
+    }
+
+    #[inline(always)]
+    fn apart<R>(self, work: impl FnOnce() -> R) -> R {
+        self.0.vectorize(work)
+    }
+}
+
 /// No instructions in particular. Where a processor has none for both, a product is rounded before it is added: rounding
 /// once would take a hundred times as long.
 #[derive(Clone, Copy)]
@@ -73,6 +115,8 @@ struct Portable;
 
 impl Arithmetic for Portable {
     type Lanes = [f32; LANES];
+
+    const MANY_REGISTERS: bool = false;
 
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
@@ -115,6 +159,13 @@ pub(crate) trait Task {
 
 /// Does the work with the widest vectors that this processor is known to have.
 pub(crate) fn dispatch<T: Task>(task: T) -> T::Output {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V4::try_new() {
+        return simd.vectorize(
+            #[inline(always)]
+            || task.run(Avx512(simd)),
+        );
+    }
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = pulp::x86::V3::try_new() {
         return simd.vectorize(
