@@ -74,5 +74,5 @@ pub(super) fn why(name: &str, names: &BTreeSet<&str>) -> Option<String> {
         return Some("belongs to a HighwayWrapper around a cell".to_owned());
     }
     let scopes = name.match_indices('/').map(|(at, _)| &name[..at]);
-    scopes.filter_map(of_scope).last().map(|w| format!("belongs to a wrapper around a cell ({})", w.class))
+    scopes.filter_map(of_scope).next_back().map(|w| format!("belongs to a wrapper around a cell ({})", w.class))
 }
