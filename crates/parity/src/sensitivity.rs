@@ -157,7 +157,7 @@ pub(crate) fn measure(
                 let injected = fault::inject(cell, &fault);
                 (fault, injected)
             });
-            injected.into_iter().try_for_each(|made_one| made.send(made_one))
+            injected.into_iter().all(|made_one| made.send(made_one).is_ok())
         });
         let mut kills: Vec<Kill> = faults.iter().filter_map(|(fault, injected)| try_fault(fault, injected)).collect();
         for (fault, other) in others {
