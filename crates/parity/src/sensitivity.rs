@@ -153,11 +153,11 @@ pub(crate) fn measure(
         // The next faults are made while one is run, but no more of them than that: each is as large as the cell.
         let (made, faults) = mpsc::sync_channel(1);
         scope.spawn(move || {
-            let injected = fault::catalogue(cell).into_iter().map(|fault| {
+            // Stops where nobody takes them any more.
+            fault::catalogue(cell).into_iter().all(|fault| {
                 let injected = fault::inject(cell, &fault);
-                (fault, injected)
-            });
-            injected.into_iter().all(|made_one| made.send(made_one).is_ok())
+                made.send((fault, injected)).is_ok()
+            })
         });
         let mut kills: Vec<Kill> = faults.iter().filter_map(|(fault, injected)| try_fault(fault, injected)).collect();
         for (fault, other) in others {
