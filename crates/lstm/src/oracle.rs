@@ -7,17 +7,16 @@
 mod elementary;
 mod normalise;
 mod parts;
+mod products;
 mod step;
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{
-    Array, Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayViewMut2, Axis, Dimension, LinalgScalar, concatenate, s,
-};
+use ndarray::{Array, Array1, Array2, Array3, ArrayViewMut2, Axis, Dimension, concatenate, s};
 
 use crate::{Activation, Batch, CellTrace, ExactWeights, Merge, Network, State, Tf1Cell, Trace};
 pub use elementary::{apply, vectorized};
 use normalise::normalise;
 pub use parts::{map_parts, run_in_parts};
+pub use products::{Number, Packed};
 use step::Step;
 
 /// What happens to the results of operations, some of a kind at a time.
@@ -164,9 +163,8 @@ fn sequence<A: Arithmetic>(
     let units = cell.units();
     let weights = weights(cell, arithmetic);
     // Squares in f32, which take half the time: they say how large roundings are, to which a millionth is nothing.
-    let squared_weights = (!A::EXACT).then(|| (weights.kernel.map(square), weights.bias.map(square)));
-    let squared = squared_weights.as_ref().map(|(kernel, bias)| Sums::new(kernel, bias, input));
-    let exact = Sums::new(&weights.kernel, &weights.bias, input);
+    let squared = (!A::EXACT).then(|| Sums::new(&weights, input, square));
+    let exact = Sums::new(&weights, input, |w| w);
 
     let mut h = initial.h.mapv(f64::from);
     let mut c = initial.c.mapv(f64::from);
@@ -184,14 +182,14 @@ fn sequence<A: Arithmetic>(
         let read = steps.iter().flat_map(|t| x.index_axis(Axis(1), *t).into_iter().copied()).collect();
         let read = Array2::from_shape_vec((steps.len() * sequences, input), read).expect("a row for each");
         let mut sums = exact.of_input(&read);
-        let mut squares = squared.as_ref().map(|squared| squared.of_input(&read.map(square)));
+        let mut squares = squared.as_ref().map(|squared| squared.of_input(&read.mapv(square)));
         for (k, t) in steps.into_iter().enumerate() {
             let rows = s![k * sequences..(k + 1) * sequences, ..];
             let mut z = sums.slice_mut(rows);
             exact.add_recurrent(&h, &mut z);
             if let Some((squared, squares)) = squared.as_ref().zip(squares.as_mut()) {
                 let mut squares = squares.slice_mut(rows);
-                squared.add_recurrent(&h.map(square), &mut squares);
+                squared.add_recurrent(&h.mapv(square), &mut squares);
                 let whole = "whole rows lie in one piece";
                 let (z, squares) = (z.as_slice_mut().expect(whole), squares.as_slice().expect(whole));
                 arithmetic.sums(z, squares, cell.kernel.nrows() + 2);
@@ -220,28 +218,31 @@ fn sequence<A: Arithmetic>(
 const ROWS_AT_ONCE: usize = 512;
 
 /// What makes the sums before the gates: the weights, or their squares.
-struct Sums<'a, T> {
-    from_input: ArrayView2<'a, T>,
-    recurrent: ArrayView2<'a, T>,
-    bias: ArrayView1<'a, T>,
+struct Sums<T> {
+    from_input: Packed<T>,
+    recurrent: Packed<T>,
+    bias: Array1<T>,
 }
 
-impl<'a, T: LinalgScalar> Sums<'a, T> {
-    fn new(kernel: &'a Array2<T>, bias: &'a Array1<T>, input: usize) -> Sums<'a, T> {
-        let (from_input, recurrent) = kernel.view().split_at(Axis(0), input);
-        Sums { from_input, recurrent, bias: bias.view() }
+impl<T: Number> Sums<T> {
+    fn new(weights: &ExactWeights, input: usize, of: impl Fn(f64) -> T + Copy) -> Sums<T> {
+        let (from_input, recurrent) = weights.kernel.view().split_at(Axis(0), input);
+        let bias = weights.bias.iter().copied().map(of).collect();
+        Sums { from_input: Packed::new(from_input, of), recurrent: Packed::new(recurrent, of), bias }
     }
 
     fn of_input(&self, rows: &Array2<T>) -> Array2<T> {
-        rows.dot(&self.from_input) + self.bias
+        let mut sums = self.from_input.product(rows.view());
+        sums.rows_mut().into_iter().for_each(|mut sums| sums.zip_mut_with(&self.bias, |sum, bias| *sum += *bias));
+        sums
     }
 
     fn add_recurrent(&self, h: &Array2<T>, sums: &mut ArrayViewMut2<'_, T>) {
-        general_mat_mul(T::one(), h, &self.recurrent, T::one(), sums);
+        self.recurrent.add_product(h.view(), sums.view_mut());
     }
 }
 
-fn square(value: &f64) -> f32 {
+fn square(value: f64) -> f32 {
     (value * value) as f32
 }
 
@@ -261,7 +262,7 @@ fn project<A: Arithmetic>(
     let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
     let mut projected = shown.dot(projection);
     if !A::EXACT {
-        let squared = |a: &Array2<f64>| a.map(square);
+        let squared = |a: &Array2<f64>| a.mapv(square);
         a.sums(whole(&mut projected), whole(&mut squared(shown).dot(&squared(projection))), cell.units());
     }
     Some(projected.mapv_into(|v| v.clamp(-clip, clip)))

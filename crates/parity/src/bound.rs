@@ -13,8 +13,11 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use lstm::{Activation, Tf1Cell, convert};
-use ndarray::{Array2, ArrayView2, Axis, s};
+use std::borrow::Cow;
+
+use lstm::oracle::Packed;
+use lstm::{Activation, ExactWeights, Tf1Cell, convert};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use step::one_step;
 
 /// Unit roundoff of f32.
@@ -88,34 +91,80 @@ pub fn local(
     c: ArrayView2<f32>,
     budget: &ActivationBudget,
 ) -> LocalTruth {
-    project(cell, one_step(cell, Sums::new(cell, x, h), c, budget))
+    Prepared::new(cell, budget).local([x, h, c])
 }
 
-/// [`local`] for the form in which a projection follows the recurrence ([`convert::unprojected`]): h, `[rows, units]`, is
-/// the output of the units before it is projected. The truth is that of the TF1 cell, whose state is the projection of h.
-///
-/// The recurrent weights of that form, products P·K, are each rounded to f32 once: one more rounding in every term, whose
-/// magnitude is |h|·|P·K|.
-pub fn local_unprojected(
-    cell: &Tf1Cell,
-    x: ArrayView2<f32>,
-    h: ArrayView2<f32>,
-    c: ArrayView2<f32>,
-    budget: &ActivationBudget,
-) -> LocalTruth {
-    let weights = cell.weights();
-    let Some(projection) = &weights.projection else { return local(cell, x, h, c, budget) };
-    let flat = &*convert::unprojected(cell);
-    let mut sums = Sums::new(flat, x, h);
-    // The products may all be exact in f32, and the conversion rounds them all the same where they are not.
-    sums.factors = sum_factors(flat.kernel.nrows() + 3 + 1);
-    if let Some(clip) = cell.projection_clip.map(f64::from) {
-        // Not what the other form computes, but what it has to answer for.
-        let seen = h.mapv(f64::from).dot(projection);
-        let lost = seen.mapv(|v| v.clamp(-clip, clip)) - &seen;
-        sums.value += &lost.dot(&weights.kernel.slice(s![cell.input_size().., ..]));
+/// A cell whose step is evaluated more than once.
+pub(crate) struct Prepared<'a> {
+    cell: &'a Tf1Cell,
+    weights: Cow<'a, ExactWeights>,
+    products: Products,
+    /// Whether h is the output of the units before it is projected.
+    unprojected: bool,
+    budget: &'a ActivationBudget,
+}
+
+impl<'a> Prepared<'a> {
+    /// The cell as it is.
+    pub(crate) fn new(cell: &'a Tf1Cell, budget: &'a ActivationBudget) -> Prepared<'a> {
+        Prepared { cell, weights: cell.weights(), products: Products::new(cell), unprojected: false, budget }
     }
-    project(cell, one_step(cell, sums, c, budget))
+
+    /// The form in which a projection follows the recurrence ([`convert::unprojected`]): h, `[rows, units]`, is the output
+    /// of the units before it is projected. The truth is that of the TF1 cell, whose state is the projection of h.
+    ///
+    /// The recurrent weights of that form, products P·K, are each rounded to f32 once: one more rounding in every term,
+    /// whose magnitude is |h|·|P·K|.
+    pub(crate) fn unprojected(cell: &'a Tf1Cell, budget: &'a ActivationBudget) -> Prepared<'a> {
+        let weights = cell.weights();
+        if weights.projection.is_none() {
+            return Prepared::new(cell, budget);
+        }
+        let flat = &*convert::unprojected(cell);
+        // The products may all be exact in f32, and the conversion rounds them all the same where they are not.
+        let factors = sum_factors(flat.kernel.nrows() + 3 + 1);
+        Prepared { cell, weights, products: Products { factors, ..Products::new(flat) }, unprojected: true, budget }
+    }
+
+    /// One step from x, h and c, `[rows, …]` each.
+    pub(crate) fn local(&self, [x, h, c]: [ArrayView2<'_, f32>; 3]) -> LocalTruth {
+        let mut sums = self.products.sums(x, h);
+        let clip = self.cell.projection_clip.map(f64::from).filter(|_| self.unprojected);
+        if let Some((clip, projection)) = clip.zip(self.weights.projection.as_ref()) {
+            // Not what the other form computes, but what it has to answer for.
+            let seen = h.mapv(f64::from).dot(projection);
+            let lost = seen.mapv(|v| v.clamp(-clip, clip)) - &seen;
+            sums.value += &lost.dot(&self.weights.kernel.slice(s![self.cell.input_size().., ..]));
+        }
+        self.project(one_step(self.cell, &self.weights, sums, c, self.budget))
+    }
+
+    /// Replaces the output of the units by the cell's: projected and clipped, where the cell does either.
+    fn project(&self, step: LocalTruth) -> LocalTruth {
+        let Some(p) = &self.weights.projection else { return step };
+        let clip = self.cell.projection_clip.map_or(f64::INFINITY, f64::from);
+        let positive = p.mapv(f64::abs);
+        let sizes = step.h.value.mapv(f64::abs).dot(&positive);
+        let [bound, worst] = sum_factors(self.cell.units() + 1 + rounded(self.cell));
+        let h = Bounded {
+            bound: step.h.bound.dot(&positive) + &sizes * bound,
+            worst: step.h.worst.dot(&positive) + &sizes * worst,
+            value: step.h.value.dot(p).mapv_into(|v| v.clamp(-clip, clip)),
+        };
+        LocalTruth { h, ..step }
+    }
+}
+
+/// What makes the sums before the gates: weights of inputs and of states.
+struct Products {
+    value: [Packed<f64>; 2],
+    /// Without their signs.
+    size: [Packed<f32>; 2],
+    bias: Array1<f64>,
+    /// What rounding does to a sum, as a share of its magnitude.
+    factors: [f64; 2],
+    /// What f32 may lose of a magnitude, made good.
+    regained: f64,
 }
 
 /// The sums before the gates, `[rows, 4·units]`.
@@ -127,34 +176,28 @@ struct Sums {
     factors: [f64; 2],
 }
 
-impl Sums {
-    fn new(cell: &Tf1Cell, x: ArrayView2<f32>, h: ArrayView2<f32>) -> Sums {
+impl Products {
+    fn new(cell: &Tf1Cell) -> Products {
         let weights = cell.weights();
         let (from_input, recurrent) = weights.kernel.view().split_at(Axis(0), cell.input_size());
-        let value = x.mapv(f64::from).dot(&from_input) + h.mapv(f64::from).dot(&recurrent) + &weights.bias;
-        // In f32, which takes half the time. Nothing is subtracted, so little is lost, and that is added again.
-        let positive = |w: ArrayView2<f64>| w.mapv(|w| w.abs() as f32);
-        let sizes = x.mapv(f32::abs).dot(&positive(from_input)) + h.mapv(f32::abs).dot(&positive(recurrent));
-        let lost = 1.0 + 2.0 * gamma(weights.kernel.nrows() as f64 + 2.0);
-        let magnitude = sizes.mapv(|v| f64::from(v) * lost) + weights.bias.mapv(f64::abs);
-        Sums { value, magnitude, factors: sum_factors(cell.kernel.nrows() + 3 + rounded(cell)) }
+        Products {
+            value: [from_input, recurrent].map(|w| Packed::new(w, |w| w)),
+            // In f32, which takes half the time. Nothing is subtracted, so little is lost, and that is added again.
+            size: [from_input, recurrent].map(|w| Packed::new(w, |w| w.abs() as f32)),
+            bias: weights.bias.clone(),
+            factors: sum_factors(cell.kernel.nrows() + 3 + rounded(cell)),
+            regained: 1.0 + 2.0 * gamma(weights.kernel.nrows() as f64 + 2.0),
+        }
     }
-}
 
-/// Replaces the output of the units by the cell's: projected and clipped, where the cell does either.
-fn project(cell: &Tf1Cell, step: LocalTruth) -> LocalTruth {
-    let weights = cell.weights();
-    let Some(p) = &weights.projection else { return step };
-    let clip = cell.projection_clip.map_or(f64::INFINITY, f64::from);
-    let positive = p.mapv(f64::abs);
-    let sizes = step.h.value.mapv(f64::abs).dot(&positive);
-    let [bound, worst] = sum_factors(cell.units() + 1 + rounded(cell));
-    let h = Bounded {
-        bound: step.h.bound.dot(&positive) + &sizes * bound,
-        worst: step.h.worst.dot(&positive) + &sizes * worst,
-        value: step.h.value.dot(p).mapv_into(|v| v.clamp(-clip, clip)),
-    };
-    LocalTruth { h, ..step }
+    fn sums(&self, x: ArrayView2<f32>, h: ArrayView2<f32>) -> Sums {
+        let mut value = self.value[0].product(x.mapv(f64::from).view());
+        self.value[1].add_product(h.mapv(f64::from).view(), value.view_mut());
+        let mut sizes = self.size[0].product(x.mapv(f32::abs).view());
+        self.size[1].add_product(h.mapv(f32::abs).view(), sizes.view_mut());
+        let magnitude = sizes.mapv(|v| f64::from(v) * self.regained) + self.bias.mapv(f64::abs);
+        Sums { value: value + &self.bias, magnitude, factors: self.factors }
+    }
 }
 
 /// What rounding the weights themselves adds to each term of a sum: one factor 1 + δ, |δ| ≤ u, more, which counts as one

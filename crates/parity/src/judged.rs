@@ -2,7 +2,7 @@
 
 use lstm::{Tf1Cell, Trace};
 
-use crate::bound::ActivationBudget;
+use crate::bound::{ActivationBudget, Prepared};
 use crate::divergence::PerQuantity;
 use crate::local::Points;
 use crate::local_error::LocalError;
@@ -59,10 +59,12 @@ impl Judged<'_> {
         timesteps: usize,
     ) -> [Option<Steps>; 2] {
         let mut found = traces.map(|trace| trace.map(|_| vec![PerQuantity::default(); timesteps]));
+        let step = Prepared::new(self.cell, self.budget);
+        let of_keras = self.keras.map(|points| (points, Prepared::unprojected(self.cell, self.budget)));
         for first in points.clone().step_by(ROWS) {
             let block = first..points.end.min(first + ROWS);
-            let truth = self.tf1.truth_of(block.clone(), self.cell, self.budget);
-            let of_keras = self.keras.map(|points| points.truth_unprojected_of(block, self.cell, self.budget));
+            let truth = self.tf1.truth_of(block.clone(), &step);
+            let of_keras = of_keras.as_ref().map(|(points, step)| points.truth_of(block, step));
             let lanes = [(self.tf1, &truth), (self.keras.unwrap_or(self.tf1), of_keras.as_ref().unwrap_or(&truth))];
             for (((points, truth), trace), steps) in lanes.into_iter().zip(traces).zip(&mut found) {
                 if let (Some(trace), Some(steps)) = (trace, steps) {
@@ -118,8 +120,8 @@ mod tests {
         let (of_tf1, of_keras) = (trace(4, 100_000), trace(4, 200_000));
         let judged = Judged { cell: &cell, budget: &budget, tf1: &tf1, keras: Some(&keras) };
         let [a, b] = judged.judge([Some(&of_tf1), Some(&of_keras)], 7);
-        assert_eq!(a, tf1.judge(&tf1.truth(&cell, &budget), &of_tf1, 7));
-        assert_eq!(b, keras.judge(&keras.truth_unprojected(&cell, &budget), &of_keras, 7));
+        assert_eq!(a, tf1.judge(&tf1.truth(&Prepared::new(&cell, &budget)), &of_tf1, 7));
+        assert_eq!(b, keras.judge(&keras.truth(&Prepared::unprojected(&cell, &budget)), &of_keras, 7));
         assert!(a.is_some() && b.is_some() && a != b);
         let [none, b] = judged.judge([Some(&trace(3, 0)), Some(&of_keras)], 7);
         assert!(none.is_none() && b.is_some(), "misshapen");

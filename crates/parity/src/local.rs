@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use lstm::gate_order::{self, TF1};
 use lstm::oracle::Truth;
-use lstm::{Batch, CellTrace, Direction, Network, Place as CellPlace, State, Tf1Cell, Trace};
+use lstm::{Batch, CellTrace, Direction, Network, Place as CellPlace, State, Trace};
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
-use crate::bound::{self, ActivationBudget, LocalTruth};
+use crate::bound::{LocalTruth, Prepared};
 use crate::divergence::{PerQuantity, Place, Quantity};
 use crate::lane::{self, Lane, LaneError};
 use crate::local_error::LocalError;
@@ -83,31 +83,15 @@ impl Points {
         }
     }
 
-    /// The truth and its bound at every point.
-    pub(crate) fn truth(&self, cell: &Tf1Cell, budget: &ActivationBudget) -> LocalTruth {
-        self.truth_of(0..self.rows.len(), cell, budget)
+    /// The truth and its bound at every point: of a cell as it is, or of its unprojected form at points that hold the
+    /// output of the units.
+    pub(crate) fn truth(&self, step: &Prepared<'_>) -> LocalTruth {
+        self.truth_of(0..self.rows.len(), step)
     }
 
     /// The truth of some of the points.
-    pub(crate) fn truth_of(&self, points: Range<usize>, cell: &Tf1Cell, budget: &ActivationBudget) -> LocalTruth {
-        let [x, h, c] = self.views(points);
-        bound::local(cell, x, h, c, budget)
-    }
-
-    /// The same for the form in which a projection follows the recurrence, of points that hold the output of the units.
-    pub(crate) fn truth_unprojected(&self, cell: &Tf1Cell, budget: &ActivationBudget) -> LocalTruth {
-        self.truth_unprojected_of(0..self.rows.len(), cell, budget)
-    }
-
-    /// That of some of the points.
-    pub(crate) fn truth_unprojected_of(
-        &self,
-        points: Range<usize>,
-        cell: &Tf1Cell,
-        budget: &ActivationBudget,
-    ) -> LocalTruth {
-        let [x, h, c] = self.views(points);
-        bound::local_unprojected(cell, x, h, c, budget)
+    pub(crate) fn truth_of(&self, points: Range<usize>, step: &Prepared<'_>) -> LocalTruth {
+        step.local(self.views(points))
     }
 
     fn views(&self, points: Range<usize>) -> [ArrayView2<'_, f32>; 3] {
@@ -178,8 +162,8 @@ impl Points {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bound::Bounded;
-    use lstm::oracle;
+    use crate::bound::{ActivationBudget, Bounded};
+    use lstm::{Tf1Cell, oracle};
     use ndarray::array;
 
     /// Two units, one input; the second sequence ends after two of three steps.
@@ -237,7 +221,7 @@ mod tests {
     #[test]
     fn each_element_is_judged_at_its_step_in_its_quantity() {
         let (points, cell, ..) = case(Direction::Forward);
-        let truth = points.truth(&cell, &ActivationBudget::new(|_| 4.0));
+        let truth = points.truth(&Prepared::new(&cell, &ActivationBudget::new(|_| 4.0)));
         let steps = points.judge(&truth, &right(&truth), 3).unwrap();
         assert_eq!(steps.iter().map(|s| s.0.map(|e| e.count)).collect::<Vec<_>>(), [[4; 6], [4; 6], [2; 6]]);
         assert!(steps.iter().all(|s| s.within() && s.0.iter().all(|e| e.ratio > 0.0)));
@@ -272,7 +256,7 @@ mod tests {
     #[test]
     fn missing_or_misshapen_results_are_not_judged() {
         let (points, cell, ..) = case(Direction::Forward);
-        let truth = points.truth(&cell, &ActivationBudget::new(|_| 4.0));
+        let truth = points.truth(&Prepared::new(&cell, &ActivationBudget::new(|_| 4.0)));
         let refused = |change: fn(&mut Trace<f32>)| {
             let mut trace = right(&truth);
             change(&mut trace);

@@ -3,7 +3,7 @@
 use lstm::fault::Fault;
 use lstm::{Batch, KerasCell, Network, Place as CellPlace, Tf1Cell, Trace, oracle};
 
-use crate::bound::ActivationBudget;
+use crate::bound::{ActivationBudget, Prepared};
 use crate::carried::{self, CarriedStep};
 use crate::clips::{self, ClipUse};
 use crate::divergence::PerQuantity;
@@ -214,10 +214,11 @@ pub(crate) fn verify_more(
         let tried = || {
             let others: Vec<(Fault, &KerasCell)> =
                 sensitivity::mistaken_for(index, &subject.truth.placed_cells(), &expected);
-            let truth_of = |some: &Points| match projected {
-                Some(_) => some.truth_unprojected(cell, budget),
-                None => some.truth(cell, budget),
+            let step = match projected {
+                Some(_) => Prepared::unprojected(cell, budget),
+                None => Prepared::new(cell, budget),
             };
+            let truth_of = |some: &Points| some.truth(&step);
             sensitivity::measure((cell, &clips[index]), place, &others, lanes.keras, keras_points, &truth_of)
         };
         let sensitivity = shown.get(index).filter(|shown| shown.says_all(&clips[index])).cloned();

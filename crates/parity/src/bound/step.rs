@@ -7,7 +7,13 @@ use ndarray::ArrayView2;
 use super::{ActivationBudget, Bounded, Inexact, LocalTruth, Sums, UNIT_ROUNDOFF, normalise, through};
 
 /// One step up to the output of the units, `[rows, units]`, which a projection follows.
-pub(super) fn one_step(cell: &Tf1Cell, sums: Sums, c: ArrayView2<f32>, budget: &ActivationBudget) -> LocalTruth {
+pub(super) fn one_step(
+    cell: &Tf1Cell,
+    weights: &ExactWeights,
+    sums: Sums,
+    c: ArrayView2<f32>,
+    budget: &ActivationBudget,
+) -> LocalTruth {
     let units = cell.units();
     let Sums { value, magnitude, factors } = sums;
     let rows = value.nrows();
@@ -16,7 +22,7 @@ pub(super) fn one_step(cell: &Tf1Cell, sums: Sums, c: ArrayView2<f32>, budget: &
     let mut state = Bounded::zeros(rows, units);
     let mut h = Bounded::zeros(rows, units);
     let mut seen = Bounded::zeros(1, units);
-    let step = Step { cell, weights: &cell.weights(), factors, budget };
+    let step = Step { cell, weights, factors, budget };
     for row in 0..rows {
         let old: Vec<f64> = c.row(row).iter().copied().map(f64::from).collect();
         step.take(&old, gates.row(row).blocks(), state.row(row), seen.row(0), h.row(row));

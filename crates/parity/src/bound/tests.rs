@@ -171,7 +171,7 @@ fn magnitudes_are_no_smaller_than_they_are() {
             Array2::from_shape_fn((20, width), |(r, c)| draw.normal((from + r * width + c) as u64))
         };
         let (x, h) = (of(150, 0), of(40, 10_000));
-        let found = Sums::new(&cell, x.view(), h.view()).magnitude;
+        let found = Products::new(&cell).sums(x.view(), h.view()).magnitude;
         let size = |a: &Array2<f32>| a.mapv(|v| f64::from(v).abs());
         let read = concatenate![Axis(1), size(&x), size(&h)];
         let exact = read.dot(&size(&cell.kernel)) + &cell.bias.mapv(|b| f64::from(b).abs());
@@ -389,7 +389,7 @@ fn unprojected_the_truth_stays_that_of_the_cell() {
         let limit = clip.map_or(f64::INFINITY, f64::from);
         let m = output.mapv(f64::from).dot(&projection.mapv(f64::from)).mapv(|v| v.clamp(-limit, limit));
         assert_eq!(clip.is_some(), m.iter().any(|v| v.abs() == limit));
-        let found = local_unprojected(&cell, x.view(), output.view(), c.view(), &budget);
+        let found = Prepared::unprojected(&cell, &budget).local([x.view(), output.view(), c.view()]);
         let at = local(&cell, x.view(), m.mapv(|v| v as f32).view(), c.view(), &budget);
         for (found, expected) in [(&found.h, &at.h), (&found.c, &at.c), (&found.gates, &at.gates)] {
             assert!((&found.value - &expected.value).iter().all(|d| d.abs() < 1e-7), "{clip:?}");
@@ -416,7 +416,7 @@ fn unprojected_the_truth_stays_that_of_the_cell() {
         Tf1Cell { kernel: array![[0.5, -0.7, 0.9, 1.1], [-0.2, 0.3, 0.7, -0.5]], ..random_cell(1, 1, 0.5, 0) };
     let (x, h, c) = (array![[0.8]], array![[-0.6]], array![[1.4]]);
     assert_eq!(
-        local_unprojected(&no_projection, x.view(), h.view(), c.view(), &budget),
+        Prepared::unprojected(&no_projection, &budget).local([x.view(), h.view(), c.view()]),
         local(&no_projection, x.view(), h.view(), c.view(), &budget)
     );
 }

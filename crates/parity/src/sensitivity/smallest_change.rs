@@ -132,7 +132,7 @@ fn slope(function: Activation, value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bound::{ActivationBudget, Bounded};
+    use crate::bound::{ActivationBudget, Bounded, Prepared};
     use crate::sensitivity::tests::{cell, points};
     use ndarray::{Array1, array};
 
@@ -170,11 +170,11 @@ mod tests {
             points.x.column_mut(0).fill(0.0);
             // h and c of a plain cell, and h again where it is projected.
             let step = |cell: &Tf1Cell, p: Option<&Array2<f32>>| {
-                let truth = points.truth(cell, &budget);
+                let truth = points.truth(&Prepared::new(cell, &budget));
                 let h = p.map_or(truth.h.value.clone(), |p| truth.h.value.dot(&p.mapv(f64::from)));
                 (h, truth.c.value)
             };
-            let mut truth = points.truth(&plain, &budget);
+            let mut truth = points.truth(&Prepared::new(&plain, &budget));
             if let Some(p) = &projection {
                 // Any bound will do, as long as every output has its own.
                 let h = truth.h.value.dot(&p.mapv(f64::from));
