@@ -5,6 +5,7 @@
 mod common;
 
 use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -228,15 +229,19 @@ fn files_are_old_or_new_whenever_the_program_is_killed() {
 fn an_ignored_signal_stays_ignored() {
     let folder = TempDir::new().unwrap();
     let output = folder.path().join("report.html");
-    let child = Command::new("sh")
-        .args(["-c", "trap '' INT; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_gatewise"), "verify"])
+    // The shell says when it ignores the signal: one that comes before would end the shell.
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' INT; echo ignored; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_gatewise"), "verify"])
         .arg(golden("basic"))
         .args(["--device", "cpu", "--sequences", "16", "--timesteps", "100", "--report"])
         .arg(&output)
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut child = child;
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut said = String::new();
+    stdout.read_line(&mut said).unwrap();
+    assert_eq!(said, "ignored\n");
     while child.try_wait().unwrap().is_none() {
         signal(&child, "INT");
         std::thread::sleep(Duration::from_millis(5));
