@@ -169,6 +169,12 @@ mod tests {
         assert_eq!((apart.abs.unwrap().sequence, apart.max_abs()), (1, 1.0));
         assert_eq!((apart.rel.unwrap().sequence, apart.max_rel()), (3, 2.0));
         assert_eq!((apart.ulp.unwrap().sequence, apart.count), (3, 5));
+        let of_ulp = 2 * u64::from(1e-8f32.to_bits());
+        assert_eq!(apart.max_ulp(), of_ulp);
+        apart.add(seen(9, -1e-8, 1e-8));
+        apart.add(seen(10, 101.0, 100.0));
+        let kept = [apart.abs, apart.rel, apart.ulp].map(|seen| seen.unwrap().sequence);
+        assert_eq!(kept, [1, 3, 3], "the first of equals");
     }
 
     #[test]
@@ -204,6 +210,20 @@ mod tests {
     }
 
     #[test]
+    fn steps_are_merged_output_with_output_and_state_with_state() {
+        let of = |n: usize, keras: f32| {
+            let mut step = StepApart::default();
+            step.h.add(seen(n, 0.0, keras));
+            step.c.add(seen(n, 0.0, 8.0 - keras));
+            step
+        };
+        let mut merged = of(0, 1.0);
+        merged.merge(&of(1, 2.0));
+        assert_eq!((merged.h.max_abs(), merged.c.max_abs()), (2.0, 7.0));
+        assert_eq!((merged.h.count, merged.c.count), (2, 2));
+    }
+
+    #[test]
     fn traces_are_reduced_step_by_step_up_to_each_end() {
         let trace = |v: f32| CellTrace {
             h: Array3::from_shape_fn((2, 3, 2), |(n, t, u)| v * (100 * n + 10 * t + u + 1) as f32),
@@ -223,5 +243,8 @@ mod tests {
         short.c = Array3::zeros((2, 2, 1));
         assert_eq!(reduce(&short, &trace(1.0), &batch, 0), None);
         assert_eq!(reduce(&short, &short, &batch, 0), None);
+        let mut few = trace(1.0);
+        few.h = Array3::zeros((1, 3, 2));
+        assert_eq!(reduce(&few, &few, &batch, 0), None);
     }
 }

@@ -334,6 +334,29 @@ mod tests {
         assert!(!short[0].allowed.is_nan() && short[1].allowed.is_nan(), "a missing floor allows nothing");
     }
 
+    /// Both states, and the first of equals.
+    #[test]
+    fn the_truth_shown_is_where_the_lanes_are_furthest_apart() {
+        let of = |h: [f64; 2], c: [f64; 2]| {
+            let array = |v: [f64; 2]| Array3::from_shape_fn((2, 1, 2), |(n, _, u)| if n == 0 { v[u] } else { 0.0 });
+            CellTrace { h: array(h), c: array(c), gates: Some(Array3::zeros((2, 1, 8))) }
+        };
+        let start = State { h: Array2::zeros((2, 2)), c: Array2::zeros((2, 2)) };
+        let batch = Batch { x: Array3::zeros((2, 1, 1)), lengths: None, initial: vec![start], record_gates: true };
+        let truth = of([1.0, 2.0], [3.0, 4.0]);
+        for (tf1, keras, there) in [
+            (([1.0, 9.0], [9.0, 9.0]), ([3.0, 9.0], [9.0, 8.0]), 1.0),
+            (([1.0, 9.0], [9.0, 9.0]), ([3.0, 6.0], [9.0, 8.0]), 2.0),
+            (([1.0, 9.0], [9.0, 9.0]), ([3.0, 9.0], [9.0, 6.0]), 4.0),
+            (([1.0, 9.0], [9.0, 9.0]), ([3.0, 7.0], [7.0, 7.0]), 1.0),
+            (([1.0, 1.0], [1.0, 1.0]), ([-1.0, 1.0], [4.0, 1.0]), 3.0),
+        ] {
+            let [tf1, keras] = [tf1, keras].map(|(h, c)| to_f32(&of(h, c)));
+            let steps = compare(&truth, &tf1, &keras, &[1e-6], &batch, Direction::Forward);
+            assert_eq!(steps[0].truth_there, there, "{tf1:?} {keras:?}");
+        }
+    }
+
     #[test]
     fn where_right_runs_are_anywhere_a_lane_may_be_anywhere_finite() {
         let (truth, far) = (trace(1.0), to_f32(&trace(1.5)));

@@ -246,6 +246,9 @@ mod tests {
                 assert_eq!(format!("{row:?}"), format!("{single:?}"), "{a:?} {b:?}");
             }
         }
+        let mut equals = seen;
+        equals.add_row(&[3.0], &[3.5], |_, a, b| place(f64::from(a), f64::from(b)));
+        assert_eq!(equals.at.unwrap().expected, 1.0, "the first of equals");
         let mut empty = seen;
         empty.add_row(&[], &[], |_, _, _| unreachable!("no element"));
         assert_eq!(empty, seen);

@@ -329,6 +329,20 @@ mod tests {
         assert!(errors.iter().all(|e| f64::from((0.5 + e) as f32) == 0.5 + e), "rounded to f32");
     }
 
+    /// Near zero, where a share of the value would be next to nothing.
+    #[test]
+    fn an_activation_near_zero_is_off_by_up_to_a_quarter_of_the_least() {
+        let budget = ActivationBudget::new(|_| 4096.0);
+        let mut a = Stochastic::new(Stream::new(4, 0), &budget);
+        let mut values = [0.0; 2000];
+        a.activate(Activation::Tanh, &mut values);
+        let quarter = budget.at(Activation::Tanh, 0.0) / 4.0;
+        assert!(quarter > 0.0);
+        let (least, most) = values.iter().fold((0.0f64, 0.0f64), |(a, b), v| (a.min(*v), b.max(*v)));
+        assert!(most <= 1.001 * quarter && most > 0.98 * quarter, "{most:e} of {quarter:e}");
+        assert!(least >= -1.001 * quarter && least < -0.98 * quarter, "{least:e} of {quarter:e}");
+    }
+
     fn rounded(a: &mut Stochastic<'_>, values: &[f64]) -> Vec<f64> {
         let mut values = values.to_vec();
         a.round(&mut values);

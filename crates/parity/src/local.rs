@@ -186,6 +186,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_reading_backwards_starts_at_the_last_valid_step() {
+        let (.., ragged) = case(Direction::Backward);
+        let whole = Batch { lengths: None, ..ragged.clone() };
+        let before = |batch: &Batch, sequence| [0, 1, 2].map(|t| step_before(Direction::Backward, batch, sequence, t));
+        assert_eq!(before(&whole, 1), [Some(1), Some(2), None]);
+        assert_eq!(before(&ragged, 1), [Some(1), None, None]);
+    }
+
+    #[test]
     fn every_valid_step_starts_from_the_step_before_in_the_cells_own_order() {
         for (direction, index) in [(Direction::Forward, 0), (Direction::Backward, 1)] {
             let (points, _, truth, batch) = case(direction);

@@ -324,6 +324,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_weight_is_off_in_one_cell_and_other_mistakes_in_all_as_well() {
+        let cell = |seed: usize| {
+            let kernel = Array2::from_shape_fn((4, 8), |(r, c)| ((seed + r * 8 + c) as f32 * 0.7).sin());
+            Network::Cell(Tf1Cell::new(kernel, Array1::from_elem(8, 0.25)).unwrap())
+        };
+        let of = |network: &Network<Tf1Cell>, wanted: fn(&Fault) -> bool| -> Vec<Option<usize>> {
+            candidates(network).into_iter().filter(|(fault, ..)| wanted(fault)).map(|(_, cell, _)| cell).collect()
+        };
+        let one_weight: fn(&Fault) -> bool = |fault| matches!(fault, Fault::WeightsDiffer(_));
+        let (alone, two) = (cell(0), Network::Stack(vec![cell(0), cell(100)]));
+        let in_one = of(&alone, one_weight);
+        assert!(!in_one.is_empty() && in_one.iter().all(Option::is_none), "{in_one:?}");
+        let in_two = of(&two, one_weight);
+        assert_eq!(in_two, [vec![Some(0); in_one.len()], vec![Some(1); in_one.len()]].concat());
+        assert_eq!(of(&alone, |f| *f == Fault::ForgetBiasMissing), [None]);
+        assert_eq!(of(&two, |f| *f == Fault::ForgetBiasMissing), [None, Some(0), Some(1)]);
+        assert_eq!(of(&two, |f| *f == Fault::LayersSwapped { first: 0, second: 1 }), [None], "each pair once");
+        assert_eq!(of(&alone, |f| matches!(f, Fault::LayersSwapped { .. })), []);
+    }
+
     /// Each cell's own rule, in the order it reads, and the most that any of them allows.
     #[test]
     fn a_step_allows_what_its_worst_cell_allows() {

@@ -167,6 +167,27 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_is_that_of_the_very_element() {
+        let kernel = Array2::from_shape_fn((5, 12), |(r, c)| ((r * 12 + c) as f32 * 0.31).sin());
+        let cell = Tf1Cell::new(kernel, Array1::from_elem(12, 0.1)).unwrap();
+        let network = Network::Cell(cell.clone());
+        let batch = draw(InputSpec { sequences: 1, timesteps: 1, seed: 0 }, &network);
+        let budget = ActivationBudget::new(|_| 1.0);
+        let start = &batch.initial[0];
+        let truth = crate::bound::local(&cell, batch.x.index_axis(Axis(1), 0), start.h.view(), start.c.view(), &budget);
+        let of = |quantity, unit| bound(&cell, &batch, Element { cell: 0, t: 0, unit, quantity }, &budget);
+        for unit in 0..3 {
+            assert_eq!(of(Quantity::Hidden, unit), Some(truth.h.bound[[0, unit]]));
+            assert_eq!(of(Quantity::Cell, unit), Some(truth.c.bound[[0, unit]]));
+            // TensorFlow's columns are i, j, f, o.
+            for (k, gate) in [Gate::Input, Gate::Candidate, Gate::Forget, Gate::Output].into_iter().enumerate() {
+                assert_eq!(of(Quantity::Gate(gate), unit), Some(truth.gates.bound[[0, 3 * k + unit]]), "{gate:?}");
+            }
+        }
+        assert!(Quantity::ALL.into_iter().all(|quantity| of(quantity, 3).is_none()), "not the next gate's");
+    }
+
+    #[test]
     fn elements_that_are_not_there_have_no_value() {
         let trace = CellTrace {
             h: Array3::from_elem((1, 2, 3), 1.0),

@@ -194,3 +194,25 @@ fn the_judgement_stands_without_an_explanation() {
     let report = judge(&network, &batch, &y, &Lost, &ActivationBudget::new(|_| 4.0), 0).unwrap();
     assert!(!report.within() && report.explanations.is_empty());
 }
+
+/// Zeros at the first step are not lost to rounding, and hide nothing that comes after them.
+#[test]
+fn a_first_step_of_zeros_leaves_the_others_judged() {
+    let mut cell = random_cell(5, 8, 0.6, 1);
+    cell.bias.fill(0.0);
+    let network = Network::Cell(cell);
+    let mut batch = inputs::draw(InputSpec { sequences: 8, timesteps: 20, seed: 0 }, &network);
+    batch.x.slice_mut(ndarray::s![.., 0, ..]).fill(0.0);
+    batch.initial[0].h.fill(0.0);
+    batch.initial[0].c.fill(0.0);
+    let y = output_of(convert::to_keras(network.cells()[0]).unwrap(), &batch);
+    assert!(y.index_axis(ndarray::Axis(1), 0).iter().all(|h| *h == 0.0));
+    let report = judged(&network, &batch, &y);
+    assert!(report.within() && report.unjudged == 0, "{report:?}");
+    for t in [0, 1] {
+        let mut wrong = y.clone();
+        wrong[[3, t, 4]] += 0.5;
+        let report = judged(&network, &batch, &wrong);
+        assert!(!report.within() && report.step == t, "{report:?}");
+    }
+}

@@ -313,3 +313,84 @@ fn a_device_without_room_for_one_sequence_says_so_and_nothing_passes() {
     assert!(reasons.iter().any(|r| r.text.contains("not even one sequence at a time: lane on device: out of memory")));
     assert!(room.asked.lock().unwrap().len() < 20);
 }
+
+/// However late a device fails, it is asked for smaller pieces and then no more.
+#[test]
+fn a_device_that_runs_out_of_memory_late_is_asked_for_smaller_pieces_and_then_no_more() {
+    struct Late(Room, usize);
+    impl Screen for Late {
+        fn bytes_per_sequence(&self, _: &Network<Tf1Cell>, _: &Network<KerasCell>, _: InputSpec) -> u64 {
+            1 << 20
+        }
+
+        fn screen(
+            &self,
+            truth: &Network<Tf1Cell>,
+            candidate: &Network<KerasCell>,
+            spec: InputSpec,
+            sequences: Range<usize>,
+        ) -> Result<Vec<Vec<StepApart>>, LaneError> {
+            assert!(self.0.asked.lock().unwrap().len() < 200, "it is asked for ever");
+            let room = if sequences.start < 500 { 1000 } else { self.1 };
+            let here = Room { sequences: room, asked: Mutex::new(vec![]) };
+            self.0.asked.lock().unwrap().push(sequences.len());
+            here.screen(truth, candidate, spec, sequences)
+        }
+    }
+    // 256 at a time.
+    let memory = 1 << 30;
+    let late = Late(Room::of(0), 100);
+    assert_eq!(run_with(&Plain, Some(&late), SPEC, memory).conclude(&[]), (Verdict::Pass, vec![]));
+    assert_eq!(late.0.asked.lock().unwrap()[..6], [256, 256, 256, 128, 64, 64]);
+    let late = Late(Room::of(0), 0);
+    let (verdict, reasons) = run_with(&Plain, Some(&late), SPEC, memory).conclude(&[]);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reasons.iter().any(|r| r.text.contains("not even one sequence at a time")), "{reasons:?}");
+}
+
+/// A lane that gives the trace of a cell that the network does not have.
+struct OneTooMany;
+
+impl Lane<KerasCell> for OneTooMany {
+    fn name(&self) -> String {
+        "one too many".to_owned()
+    }
+
+    fn run(&self, network: &Network<KerasCell>, batch: &Batch) -> Result<Trace<f32>, LaneError> {
+        let mut trace = Plain.run(network, batch)?;
+        trace.cells.push(trace.cells[0].clone());
+        Ok(trace)
+    }
+}
+
+#[test]
+fn a_cell_too_many_is_no_pass() {
+    let (truth, right) = network();
+    let host = HostScreen { lanes: Lanes { tf1: &Plain, keras: &OneTooMany } };
+    assert!(matches!(host.screen(&truth, &right, SPEC, 0..3), Err(LaneError::Shape { .. })));
+    let (_, verdict, reasons) = run(&OneTooMany);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    let says = "cells in the output: expected [1, 1], found [1, 2]";
+    assert!(reasons.iter().any(|r| r.text.contains(says)), "{reasons:?}");
+}
+
+/// The gravest of all blocks counts, whatever the blocks before it said of the cell; and nothing is said twice.
+#[test]
+fn a_later_block_can_fail_what_an_earlier_one_left_open() {
+    let passing = run_with(&Plain, None, InputSpec { sequences: 100, ..SPEC }, 1 << 30);
+    let (first, second) = (passing.blocks[0].clone(), passing.blocks[1].clone());
+    let (mut open, mut wrong) = (first.clone(), second.clone());
+    open[0].degenerate = true;
+    wrong[0].steps[3].keras_local.0[1].ratio = 1.5;
+    let of = |blocks: &[&Vec<parity::CellReport>]| {
+        let mut streamed = Streamed::default();
+        streamed.blocks = blocks.iter().map(|block| (*block).clone()).collect();
+        let (verdict, reasons) = streamed.conclude(&[]);
+        (verdict, reasons.len())
+    };
+    assert_eq!(of(&[&first, &second]), (Verdict::Pass, 0));
+    assert_eq!(of(&[&open, &wrong]), (Verdict::Fail, 2));
+    assert_eq!(of(&[&wrong, &open]), (Verdict::Fail, 2));
+    assert_eq!(of(&[&wrong, &wrong]), (Verdict::Fail, 1));
+    assert_eq!(of(&[&open, &first]), (Verdict::Inconclusive, 1));
+}

@@ -251,6 +251,23 @@ fn the_words_of_the_verdicts() {
     assert_eq!(all.map(|v| v.to_string()), ["PASS", "INCONCLUSIVE", "FAIL"]);
 }
 
+/// Whether running freely says nothing is a matter of the steps at which something was compared.
+#[test]
+fn chaos_from_the_first_step_is_told_from_steps_that_nobody_reaches() {
+    let with = |of_empty: bool, of_others: bool| {
+        let mut report = passing();
+        for step in &mut report.steps {
+            step.carried.saturated = if step.carried.states().count == 0 { of_empty } else { of_others };
+        }
+        judged(&report).0
+    };
+    assert_eq!((with(false, false), with(true, false)), (Verdict::Pass, Verdict::Pass));
+    assert_eq!((with(false, true), with(true, true)), (Verdict::Inconclusive, Verdict::Inconclusive));
+    let mut first_counts = passing();
+    first_counts.steps[1..].iter_mut().for_each(|step| step.carried.saturated = true);
+    assert_eq!(judged(&first_counts).0, Verdict::Pass);
+}
+
 #[test]
 fn progress_goes_up_to_the_number_of_stages() {
     let cells = (1..=3).map(|seed| Network::Cell(random_cell(8, 8, 0.3, seed))).collect();
