@@ -265,19 +265,25 @@ fn nothing_at_all_is_no_pass() {
 /// A device that has room for so many sequences at a time.
 struct Room {
     sequences: usize,
+    /// From sequence [`LATE`](Room::LATE) on.
+    late: usize,
+    /// What it says that a sequence takes.
+    bytes: u64,
     /// The sizes of the pieces that it was asked for.
     asked: Mutex<Vec<usize>>,
 }
 
 impl Room {
+    const LATE: usize = 500;
+
     fn of(sequences: usize) -> Room {
-        Room { sequences, asked: Mutex::new(vec![]) }
+        Room { sequences, late: sequences, bytes: 1, asked: Mutex::new(vec![]) }
     }
 }
 
 impl Screen for Room {
     fn bytes_per_sequence(&self, _: &Network<Tf1Cell>, _: &Network<KerasCell>, _: InputSpec) -> u64 {
-        1
+        self.bytes
     }
 
     fn screen(
@@ -287,8 +293,10 @@ impl Screen for Room {
         spec: InputSpec,
         sequences: Range<usize>,
     ) -> Result<Vec<Vec<StepApart>>, LaneError> {
-        self.asked.lock().unwrap().push(sequences.len());
-        if sequences.len() > self.sequences {
+        let mut asked = self.asked.lock().unwrap();
+        asked.push(sequences.len());
+        assert!(asked.len() < 200, "it is asked for ever");
+        if sequences.len() > if sequences.start < Room::LATE { self.sequences } else { self.late } {
             let (lane, device) = ("lane".to_owned(), "device".to_owned());
             return Err(LaneError::Device { lane, device, message: "out of memory".to_owned() });
         }
@@ -317,33 +325,13 @@ fn a_device_without_room_for_one_sequence_says_so_and_nothing_passes() {
 /// However late a device fails, it is asked for smaller pieces and then no more.
 #[test]
 fn a_device_that_runs_out_of_memory_late_is_asked_for_smaller_pieces_and_then_no_more() {
-    struct Late(Room, usize);
-    impl Screen for Late {
-        fn bytes_per_sequence(&self, _: &Network<Tf1Cell>, _: &Network<KerasCell>, _: InputSpec) -> u64 {
-            1 << 20
-        }
-
-        fn screen(
-            &self,
-            truth: &Network<Tf1Cell>,
-            candidate: &Network<KerasCell>,
-            spec: InputSpec,
-            sequences: Range<usize>,
-        ) -> Result<Vec<Vec<StepApart>>, LaneError> {
-            assert!(self.0.asked.lock().unwrap().len() < 200, "it is asked for ever");
-            let room = if sequences.start < 500 { 1000 } else { self.1 };
-            let here = Room { sequences: room, asked: Mutex::new(vec![]) };
-            self.0.asked.lock().unwrap().push(sequences.len());
-            here.screen(truth, candidate, spec, sequences)
-        }
-    }
     // 256 at a time.
     let memory = 1 << 30;
-    let late = Late(Room::of(0), 100);
-    assert_eq!(run_with(&Plain, Some(&late), SPEC, memory).conclude(&[]), (Verdict::Pass, vec![]));
-    assert_eq!(late.0.asked.lock().unwrap()[..6], [256, 256, 256, 128, 64, 64]);
-    let late = Late(Room::of(0), 0);
-    let (verdict, reasons) = run_with(&Plain, Some(&late), SPEC, memory).conclude(&[]);
+    let with = |late: usize| Room { late, bytes: 1 << 20, ..Room::of(1000) };
+    let room = with(100);
+    assert_eq!(run_with(&Plain, Some(&room), SPEC, memory).conclude(&[]), (Verdict::Pass, vec![]));
+    assert_eq!(room.asked.lock().unwrap()[..6], [256, 256, 256, 128, 64, 64]);
+    let (verdict, reasons) = run_with(&Plain, Some(&with(0)), SPEC, memory).conclude(&[]);
     assert_eq!(verdict, Verdict::Inconclusive);
     assert!(reasons.iter().any(|r| r.text.contains("not even one sequence at a time")), "{reasons:?}");
 }
